@@ -1,0 +1,1 @@
+"""The database engines: what differs between SQLite and PostgreSQL, and nothing else."""
