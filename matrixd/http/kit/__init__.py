@@ -1,0 +1,1 @@
+"""What every endpoint needs: routes, typed bodies, authentication, limits, errors, and the server itself."""

@@ -1,0 +1,161 @@
+"""A route declares all that is known of an endpoint; the router finds the route of a request."""
+
+import enum
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from matrixd.http.kit.call import Call
+
+
+class Auth(enum.Enum):
+    """Who may call an endpoint."""
+
+    NONE = "none"
+    #: A token is looked at when there is one.
+    OPTIONAL = "optional"
+    #: A user's access token; guests are refused.
+    USER = "user"
+    #: A user's or a guest's access token.
+    GUEST = "guest"
+    #: The access token of a server administrator.
+    ADMIN = "admin"
+
+
+class RunsOn(enum.Enum):
+    """Which processes can serve an endpoint."""
+
+    MASTER = "master"
+    #: Reads only: any worker that follows the streams.
+    ANY = "any"
+
+
+Handler = Callable[["Call"], Awaitable[object]]
+
+#: The widest body of an endpoint that takes JSON, in bytes.
+MAX_JSON_BODY = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint.
+
+    `path` is the specification's, with `{name}` for a segment. `spec` is the anchor of the operation in the
+    specification. `limit` names the rate limit (an `rc_` option without the prefix) that each call counts against.
+    `aliases` are further paths with the same parameters. A `/_matrix/client/v3/` path is also served under `r0`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    spec: str
+    auth: Auth = Auth.USER
+    limit: str | None = None
+    runs_on: RunsOn = RunsOn.MASTER
+    aliases: tuple[str, ...] = ()
+    max_body: int = MAX_JSON_BODY
+
+    def paths(self) -> list[str]:
+        """Every path that the route answers."""
+        found = [self.path, *self.aliases]
+        for path in tuple(found):
+            if path.startswith("/_matrix/client/v3/"):
+                found.append("/_matrix/client/r0/" + path.removeprefix("/_matrix/client/v3/"))
+        return found
+
+
+class _Node:
+    __slots__ = ("literal", "routes", "wildcard")
+
+    def __init__(self) -> None:
+        self.literal: dict[bytes, _Node] = {}
+        self.wildcard: _Node | None = None
+        self.routes: dict[bytes, tuple[Route, tuple[str, ...]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A route with the decoded segments of its path."""
+
+    route: Route
+    parameters: dict[str, str]
+
+
+class NoSuchPath(Exception):
+    """No endpoint has this path."""
+
+
+class MethodNotAllowed(Exception):
+    """The endpoint exists, but not with this method."""
+
+    def __init__(self, allowed: Iterable[bytes]) -> None:
+        super().__init__()
+        self.allowed = sorted(allowed)
+
+
+class BadPath(Exception):
+    """A segment of the path is not percent-encoded UTF-8."""
+
+
+class Router:
+    """Finds the route of a method and a path in time proportional to the path's length."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = list(routes)
+        self._root = _Node()
+        for route in self.routes:
+            for path in route.paths():
+                self._add(route, path)
+
+    def _add(self, route: Route, path: str) -> None:
+        node = self._root
+        names = []
+        for segment in path.split("/")[1:]:
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.wildcard = node.wildcard or _Node()
+                node = node.wildcard
+            else:
+                node = node.literal.setdefault(segment.encode(), _Node())
+        method = route.method.encode()
+        if method in node.routes:
+            raise ValueError(f"two routes for {route.method} {path}")
+        node.routes[method] = (route, tuple(names))
+
+    def find(self, method: bytes, path: bytes) -> Match:
+        """The route of a request; raises `NoSuchPath`, `MethodNotAllowed` or `BadPath`."""
+        values: list[bytes] = []
+        node = self._walk(self._root, path.split(b"/"), 1, values)
+        if node is None:
+            raise NoSuchPath
+        found = node.routes.get(method)
+        if found is None:
+            raise MethodNotAllowed(node.routes)
+        route, names = found
+        try:
+            parameters = {
+                name: (unquote_to_bytes(value) if b"%" in value else value).decode("utf-8")
+                for name, value in zip(names, values, strict=True)
+            }
+        except UnicodeDecodeError:
+            raise BadPath from None
+        return Match(route, parameters)
+
+    def _walk(self, node: _Node, segments: list[bytes], index: int, values: list[bytes]) -> _Node | None:
+        if index == len(segments):
+            return node if node.routes else None
+        segment = segments[index]
+        literal = node.literal.get(segment)
+        if literal is not None:
+            found = self._walk(literal, segments, index + 1, values)
+            if found is not None:
+                return found
+        if node.wildcard is not None:
+            values.append(segment)
+            found = self._walk(node.wildcard, segments, index + 1, values)
+            if found is not None:
+                return found
+            values.pop()
+        return None

@@ -1,0 +1,119 @@
+"""The rows of the streams: what a commit announces to the feed of each process.
+
+Each row has `pos`, its position in its stream. Rows are announced in the order of their positions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matrixd.core.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChange:
+    """What an m.room.member event did to the membership of its state key."""
+
+    user_id: str
+    user_nid: int
+    membership: str
+    #: The membership before; 'leave' if there was none.
+    before: str
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event that joined a room's timeline. Stream: events."""
+
+    pos: int
+    event_nid: int
+    room_nid: int
+    event: Event
+    sender_nid: int
+    #: `rooms.unread` up to and with this event.
+    unread: int
+    #: Whether it notifies a member who has the default push rules.
+    notifies: bool
+    #: The state event that it replaced, if any.
+    replaces: Event | None
+    member: MembershipChange | None
+    #: The device and the transaction ID that made it here, so that its own echo carries the ID.
+    device_nid: int | None
+    txn_id: str | None
+    #: Thread root of an event in a thread.
+    thread_id: str | None
+    #: What differs from the default outcome of the push rules: (user_nid, notify delta, highlight).
+    push_deltas: tuple[tuple[int, int, int], ...]
+    #: The event that this one redacted, already pruned, if it was there.
+    redacted: Event | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """A receipt that moved. Stream: receipts."""
+
+    pos: int
+    room_nid: int
+    user_nid: int
+    user_id: str
+    #: 'm.read' or 'm.read.private'
+    type: str
+    #: '' for an unthreaded receipt
+    thread_id: str
+    event_id: str
+    event_pos: int
+    #: Milliseconds since the epoch.
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDataRow:
+    """Account data of a user that changed; `room_nid` is 0 for global data. Stream: account_data."""
+
+    pos: int
+    user_nid: int
+    room_nid: int
+    type: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PushRulesRow:
+    """A user's push rules changed. Stream: push_rules."""
+
+    pos: int
+    user_nid: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypingRow:
+    """Who types in a room now. Stream: typing; not stored."""
+
+    pos: int
+    room_nid: int
+    user_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceRow:
+    """A user's presence changed. Stream: presence; not stored."""
+
+    pos: int
+    user_id: str
+    user_nid: int
+    #: 'online', 'offline' or 'unavailable'
+    state: str
+    status_msg: str | None
+    #: Milliseconds since the epoch.
+    last_active_ts: int
+    currently_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """A local user's profile changed; without a stream of its own (room member events carry it)."""
+
+    pos: int
+    user_nid: int
+    user_id: str
