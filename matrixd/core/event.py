@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 
+from matrixd.core.event_format import checked_pdu
+from matrixd.core.hashing import event_id_of, room_id_of_create
+from matrixd.core.redaction import redact
 from matrixd.core.versions import EventFormat, RoomVersion
 
 
 class Event(msgspec.Struct, frozen=True, eq=False, weakref=True, gc=False):
-    """One event of a room. It never changes: a redacted event is another object (`redaction.redacted`).
+    """One event of a room. It never changes: a redacted event is another object.
 
     Two events are equal when they have the same event ID. Nothing that is reachable from an event may be modified.
     """
@@ -45,12 +48,9 @@ class Event(msgspec.Struct, frozen=True, eq=False, weakref=True, gc=False):
         """An event that comes from outside: its format, sizes and JSON are checked.
 
         `event_id` may be given when it is known already; otherwise it is read or calculated as the version says.
-        Hashes and signatures are not checked here (`hashing.content_hash_matches`, `signing.required_signers`).
-        Raises InvalidEvent.
+        Hashes and signatures are not checked here (`hashing.content_hash_matches`, `event_signing`).
+        Raises InvalidEvent; EventTooLarge, which is one, for a size limit.
         """
-        from matrixd.core.event_format import checked_pdu
-        from matrixd.core.hashing import event_id_of
-
         pdu = checked_pdu(version, pdu)
         return cls.from_stored(version, pdu, event_id_of(version, pdu) if event_id is None else event_id)
 
@@ -65,8 +65,8 @@ class Event(msgspec.Struct, frozen=True, eq=False, weakref=True, gc=False):
         redacts = None
         if event_type == "m.room.redaction":
             redacts = (content if version.redacts_in_content else pdu).get("redacts")
-        if version.room_id_is_create_hash and event_type == "m.room.create" and pdu.get("state_key") == "":
-            room_id = "!" + event_id[1:]
+        if version.room_id_is_create_hash and event_type == "m.room.create":
+            room_id = room_id_of_create(event_id)
         else:
             room_id = pdu["room_id"]
         return cls(
@@ -84,6 +84,13 @@ class Event(msgspec.Struct, frozen=True, eq=False, weakref=True, gc=False):
             redacts if type(redacts) is str else None,
             pdu,
         )
+
+    def redacted(self) -> Event:
+        """The same event without all that its version does not protect; its ID and signatures stay good.
+
+        https://spec.matrix.org/v1.19/client-server-api/#redactions
+        """
+        return Event.from_stored(self.version, redact(self.version, self.pdu), self.event_id)
 
     @property
     def is_state(self) -> bool:
