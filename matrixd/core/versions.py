@@ -98,7 +98,7 @@ class AuthRules:
     #: v10: rules 9.1 and 9.2, every value in ``m.room.power_levels`` has to be an integer, not only those of ``users``.
     #: https://spec.matrix.org/v1.19/rooms/v10/#authorisation-rules
     validates_all_power_levels: bool
-    #: v11: the creator is the ``sender`` of ``m.room.create``; before, it is ``content.creator``, which has to be there.
+    #: v11: the creator is the ``sender`` of ``m.room.create``; before, ``content.creator``, which must be there.
     #: https://spec.matrix.org/v1.19/rooms/v11/#remove-the-creator-property-of-mroomcreate-events
     creator_is_sender: bool
     #: v12: creators (sender and ``additional_creators``) have infinite power, and power levels may not name them.
