@@ -1,0 +1,21 @@
+"""The scenarios in the order in which they run, each by the name that `--only` takes."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from bench.figures import Figure
+from bench.scenarios import deliver, history, initial_sync, join, send, start, state, whoami
+from bench.subject import Subject
+
+Scenario = Callable[[Subject], Awaitable[list[Figure]]]
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "start": start.run,
+    "whoami": whoami.run,
+    "send-1": send.run_alone,
+    "send-32": send.run_together,
+    "deliver": deliver.run,
+    "join": join.run,
+    "state": state.run,
+    "initial-sync": initial_sync.run,
+    "history": history.run,
+}

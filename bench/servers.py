@@ -1,0 +1,149 @@
+"""Starting and stopping the homeservers that are compared."""
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.databases import Database
+from bench.http_client import Connection, ConnectionLost, encode_request
+from bench.postgres import free_port
+from bench.processes import ProcessTree
+
+START_LIMIT = 60.0
+STOP_LIMIT = 30.0
+
+_UNLIMITED = {"per_second": 1_000_000, "burst_count": 1_000_000}
+
+
+class StartFailed(Exception):
+    """The server ended, or did not answer in time; the message ends with the last of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A homeserver's name here, and the command that runs it (without its `-c FILE`)."""
+
+    name: str
+    command: tuple[str, ...]
+    version: str
+
+
+class Server:
+    """One homeserver with its folder and database."""
+
+    def __init__(self, program: Program, directory: Path, database: Database) -> None:
+        self.program = program
+        self.database = database
+        self.port = free_port()
+        self.registration_secret = secrets.token_hex(16)
+        self._directory = directory
+        self._log = directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir()
+        self._config = self._write_config()
+
+    async def start(self) -> float:
+        """Starts it; returns the seconds until the first answer to a client."""
+        began = time.perf_counter()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self.program.command, "-c", str(self._config)], cwd=self._directory, stdout=log, stderr=log
+            )
+        connection = Connection(self.port)
+        try:
+            while not await _answers(connection):
+                if self._process.poll() is not None or time.perf_counter() - began > START_LIMIT:
+                    raise StartFailed(f"{self.program.name} did not start:\n{self.end_of_log()}")
+                await asyncio.sleep(0.005)
+        finally:
+            connection.close()
+        return time.perf_counter() - began
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def processes(self) -> ProcessTree:
+        assert self._process is not None, "the server does not run"
+        return ProcessTree(self._process.pid)
+
+    def end_of_log(self) -> str:
+        return self._log.read_bytes()[-3000:].decode(errors="replace")
+
+    def _write_config(self) -> Path:
+        # JSON is YAML too
+        log_config = self._directory / "log.yaml"
+        log_config.write_text(json.dumps(_LOG_CONFIG))
+        seed = base64.b64encode(os.urandom(32)).decode().rstrip("=")
+        (self._directory / "signing.key").write_text(f"ed25519 a_bench {seed}\n")
+        file = self._directory / "homeserver.yaml"
+        file.write_text(json.dumps(self._options(), indent=1))
+        return file
+
+    def _options(self) -> Mapping[str, object]:
+        listener = {
+            "type": "http",
+            "port": self.port,
+            "bind_addresses": ["127.0.0.1"],
+            "tls": False,
+            "resources": [{"names": ["client"]}],
+        }
+        return {
+            "server_name": "localhost",
+            "report_stats": False,
+            "pid_file": str(self._directory / "homeserver.pid"),
+            "listeners": [listener],
+            "database": self.database.config(),
+            "log_config": str(self._directory / "log.yaml"),
+            "media_store_path": str(self._directory / "media"),
+            "signing_key_path": str(self._directory / "signing.key"),
+            "trusted_key_servers": [],
+            "registration_shared_secret": self.registration_secret,
+            "macaroon_secret_key": secrets.token_hex(16),
+            "form_secret": secrets.token_hex(16),
+            # the cheapest that bcrypt knows: how dear a password is to hash is not the question here
+            "bcrypt_rounds": 4,
+            **_RATE_LIMITS,
+        }
+
+
+_LOG_CONFIG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"level": "WARNING", "handlers": ["console"]},
+}
+
+_RATE_LIMITS = {
+    "rc_message": _UNLIMITED,
+    "rc_registration": _UNLIMITED,
+    "rc_login": {"address": _UNLIMITED, "account": _UNLIMITED, "failed_attempts": _UNLIMITED},
+    "rc_joins": {"local": _UNLIMITED, "remote": _UNLIMITED},
+    "rc_joins_per_room": _UNLIMITED,
+    "rc_invites": {"per_room": _UNLIMITED, "per_user": _UNLIMITED, "per_issuer": _UNLIMITED},
+    "rc_room_creation": _UNLIMITED,
+    "rc_presence": {"per_user": _UNLIMITED},
+}
+
+
+async def _answers(connection: Connection) -> bool:
+    try:
+        answer = await connection.send(encode_request("GET", "/_matrix/client/versions"))
+    except (OSError, ConnectionLost):
+        return False
+    return answer.status == 200
