@@ -1,0 +1,35 @@
+"""Where the outcome of the push rules for one member differs from the room's default outcome."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matrixd.storage.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class PushDelta:
+    """How one event counts for one member, as a difference to the default outcome."""
+
+    user_nid: int
+    room_nid: int
+    pos: int
+    #: Thread root's event ID; '' for the main timeline.
+    thread_id: str
+    #: -1, 0 or 1
+    notify: int
+    #: 0 or 1
+    highlight: int
+
+
+def insert(tx: Transaction, deltas: Sequence[PushDelta]) -> None:
+    """Store new differences."""
+    tx.insert_many(
+        "push_deltas",
+        ("user_nid", "room_nid", "pos", "thread_id", "notify", "highlight"),
+        [(d.user_nid, d.room_nid, d.pos, d.thread_id, d.notify, d.highlight) for d in deltas],
+    )
+
+
+def remove_member(tx: Transaction, room_nid: int, user_nid: int) -> None:
+    """Delete what is left of a member who has gone."""
+    tx.execute("DELETE FROM push_deltas WHERE user_nid = ? AND room_nid = ?", (user_nid, room_nid))

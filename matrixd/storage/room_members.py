@@ -1,0 +1,90 @@
+"""The newest membership of each user in each room: the per-user index that sync reads."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from matrixd.storage.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user's membership of a room."""
+
+    user_nid: int
+    room_nid: int
+    membership: str
+    event_nid: int
+    #: Position of the m.room.member event.
+    pos: int
+    sender_nid: int
+    is_local: bool
+    forgotten: bool = False
+
+
+_COLUMNS = "user_nid, room_nid, membership, event_nid, pos, sender_nid, is_local, forgotten"
+
+
+def _member(row: tuple[object, ...]) -> Member:
+    user, room, membership, event, pos, sender, is_local, forgotten = row
+    return Member(user, room, membership, event, pos, sender, bool(is_local), bool(forgotten))  # type: ignore[arg-type]
+
+
+def set_many(tx: Transaction, members: Sequence[Member]) -> None:
+    """Note new memberships; a later one of the same user and room wins. A new membership is not forgotten."""
+    newest = {(member.room_nid, member.user_nid): member for member in members}
+    tx.insert_many(
+        "room_members",
+        ("user_nid", "room_nid", "membership", "event_nid", "pos", "sender_nid", "is_local", "forgotten"),
+        [
+            (m.user_nid, m.room_nid, m.membership, m.event_nid, m.pos, m.sender_nid, int(m.is_local), 0)
+            for m in newest.values()
+        ],
+        "ON CONFLICT (room_nid, user_nid) DO UPDATE SET membership = excluded.membership,"
+        " event_nid = excluded.event_nid, pos = excluded.pos, sender_nid = excluded.sender_nid, forgotten = 0",
+    )
+
+
+def of_user(tx: Transaction, user_nid: int) -> list[Member]:
+    """Every room that a local user has or had a membership of."""
+    rows = tx.all(f"SELECT {_COLUMNS} FROM room_members WHERE user_nid = ? AND is_local = 1", (user_nid,))
+    return [_member(row) for row in rows]
+
+
+def of_room(tx: Transaction, room_nid: int, memberships: Collection[str]) -> list[Member]:
+    """The members of a room with one of the memberships."""
+    condition, parameter = tx.among("membership", list(memberships))
+    rows = tx.all(f"SELECT {_COLUMNS} FROM room_members WHERE room_nid = ? AND {condition}", (room_nid, parameter))
+    return [_member(row) for row in rows]
+
+
+def one(tx: Transaction, room_nid: int, user_nid: int) -> Member | None:
+    """A user's membership of a room."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM room_members WHERE room_nid = ? AND user_nid = ?", (room_nid, user_nid))
+    return None if row is None else _member(row)
+
+
+def local_joined(tx: Transaction, room_nid: int) -> list[tuple[int, str]]:
+    """The joined users of this server: (number, user ID)."""
+    return [
+        (row[0], row[1])
+        for row in tx.all(
+            "SELECT m.user_nid, u.user_id FROM room_members m JOIN users u ON u.user_nid = m.user_nid"
+            " WHERE m.room_nid = ? AND m.is_local = 1 AND m.membership = 'join'",
+            (room_nid,),
+        )
+    ]
+
+
+def forget(tx: Transaction, room_nid: int, user_nid: int) -> None:
+    """Note that the user wants to see nothing more of the room."""
+    tx.execute("UPDATE room_members SET forgotten = 1 WHERE room_nid = ? AND user_nid = ?", (room_nid, user_nid))
+
+
+def share_a_room(tx: Transaction, user_nid: int, other_nid: int) -> bool:
+    """Whether two users are joined to the same room."""
+    row = tx.one(
+        "SELECT 1 FROM room_members a JOIN room_members b ON b.room_nid = a.room_nid AND b.user_nid = ?"
+        " WHERE a.user_nid = ? AND a.is_local = 1 AND a.membership = 'join' AND b.membership = 'join' LIMIT 1",
+        (other_nid, user_nid),
+    )
+    return row is not None

@@ -1,0 +1,134 @@
+"""Room state as intervals along the room's timeline."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from matrixd.core.event import Event
+from matrixd.storage.stored_event import StoredEvent, select
+from matrixd.storage.transaction import Transaction
+
+StateKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """An event that takes the place of its type and state key at `pos`."""
+
+    room_nid: int
+    key_nid: int
+    pos: int
+    event_nid: int
+
+
+def key_nids(tx: Transaction, keys: Iterable[StateKey]) -> dict[StateKey, int]:
+    """The number of each pair of type and state key; new pairs get one. For write transactions."""
+    found = {}
+    for key in dict.fromkeys(keys):
+        number = tx.recall(("state_keys", key))
+        if number is None:
+            row = tx.one("SELECT key_nid FROM state_keys WHERE type = ? AND state_key = ?", key)
+            if row is None:
+                number = tx.next_id("state_keys")
+                tx.execute("INSERT INTO state_keys (key_nid, type, state_key) VALUES (?, ?, ?)", (number, *key))
+            else:
+                number = row[0]
+            tx.learn(("state_keys", key), number)
+        found[key] = number
+    return found
+
+
+def apply(tx: Transaction, changes: Iterable[StateChange]) -> None:
+    """End the interval of what each change replaces, and begin its own."""
+    opened: dict[tuple[int, int], StateChange] = {}
+    rows: list[tuple[int, int, int, int | None, int]] = []
+    for change in changes:
+        place = (change.room_nid, change.key_nid)
+        before = opened.get(place)
+        if before is not None:
+            rows.append((before.room_nid, before.key_nid, before.pos, change.pos, before.event_nid))
+        else:
+            tx.execute(
+                "UPDATE room_state SET valid_to = ? WHERE room_nid = ? AND key_nid = ? AND valid_to IS NULL",
+                (change.pos, change.room_nid, change.key_nid),
+            )
+        opened[place] = change
+    rows += [(c.room_nid, c.key_nid, c.pos, None, c.event_nid) for c in opened.values()]
+    tx.insert_many("room_state", ("room_nid", "key_nid", "valid_from", "valid_to", "event_nid"), rows)
+
+
+_JOINED = (
+    "e.event_nid IN (SELECT s.event_nid FROM room_state s JOIN state_keys k ON k.key_nid = s.key_nid"
+    " WHERE s.room_nid = ? AND "
+)
+_CURRENT = "s.valid_to IS NULL"
+_AT = "s.valid_from <= ? AND (s.valid_to IS NULL OR s.valid_to > ?)"
+
+
+def _moment(pos: int | None) -> tuple[str, tuple[int, ...]]:
+    return (_CURRENT, ()) if pos is None else (_AT, (pos, pos))
+
+
+def _mapped(found: Iterable[StoredEvent]) -> dict[StateKey, StoredEvent]:
+    return {item.event.key: item for item in found}
+
+
+def everything(tx: Transaction, room_nid: int, at: int | None = None) -> dict[StateKey, StoredEvent]:
+    """The whole state: the current one, or that after the event at position `at`."""
+    moment, params = _moment(at)
+    return _mapped(select(tx, f"{_JOINED}{moment})", (room_nid, *params)))
+
+
+def without_members(tx: Transaction, room_nid: int, at: int | None = None) -> dict[StateKey, StoredEvent]:
+    """The state but for m.room.member: the current one, or that after position `at`."""
+    moment, params = _moment(at)
+    return _mapped(select(tx, f"{_JOINED}{moment} AND k.type <> 'm.room.member')", (room_nid, *params)))
+
+
+def of_type(tx: Transaction, room_nid: int, event_type: str, at: int | None = None) -> dict[StateKey, StoredEvent]:
+    """The state of one event type: the current one, or that after position `at`."""
+    moment, params = _moment(at)
+    return _mapped(select(tx, f"{_JOINED}{moment} AND k.type = ?)", (room_nid, *params, event_type)))
+
+
+def of_keys(
+    tx: Transaction, room_nid: int, keys: Collection[StateKey], at: int | None = None
+) -> dict[StateKey, StoredEvent]:
+    """The state of some keys, as far as the room has them: current, or after position `at`."""
+    moment, params = _moment(at)
+    found: dict[StateKey, StoredEvent] = {}
+    by_type: dict[str, list[str]] = {}
+    for event_type, state_key in keys:
+        by_type.setdefault(event_type, []).append(state_key)
+    if not by_type:
+        return found
+    conditions, values = [], []
+    for event_type, state_keys in by_type.items():
+        condition, parameter = tx.among("state_key", state_keys)
+        conditions.append(f"(type = ? AND {condition})")
+        values += [event_type, parameter]
+    query = (
+        "e.event_nid IN (SELECT s.event_nid FROM room_state s WHERE s.room_nid = ? AND s.key_nid IN"
+        f" (SELECT key_nid FROM state_keys WHERE {' OR '.join(conditions)}) AND {moment})"
+    )
+    return _mapped(select(tx, query, (room_nid, *values, *params)))
+
+
+def changed_between(tx: Transaction, room_nid: int, after: int, up_to: int) -> dict[StateKey, StoredEvent]:
+    """The state after position `up_to` for those keys that changed after position `after`."""
+    query = (
+        "e.event_nid IN (SELECT s.event_nid FROM room_state s WHERE s.room_nid = ? AND s.valid_from > ?"
+        " AND s.valid_from <= ? AND (s.valid_to IS NULL OR s.valid_to > ?))"
+    )
+    return _mapped(select(tx, query, (room_nid, after, up_to, up_to)))
+
+
+def key_intervals(tx: Transaction, room_nid: int, key: StateKey) -> list[tuple[int, int | None, Event]]:
+    """Every event that held a key of a room's state: (valid from, valid to, event), oldest first."""
+    rows = tx.all(
+        "SELECT s.valid_from, s.valid_to, s.event_nid FROM room_state s JOIN state_keys k ON k.key_nid = s.key_nid"
+        " WHERE s.room_nid = ? AND k.type = ? AND k.state_key = ? ORDER BY s.valid_from",
+        (room_nid, *key),
+    )
+    condition, parameter = tx.among("e.event_nid", [row[2] for row in rows])
+    loaded = {found.event_nid: found.event for found in select(tx, condition, (parameter,))}
+    return [(row[0], row[1], loaded[row[2]]) for row in rows]
