@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CACHE_FORMAT = 3
+CACHE_FORMAT = 1
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 # Keys that may stand beside a "$ref" without changing what it allows.
 ANNOTATIONS = frozenset({"description", "title", "example", "examples", "default", "deprecated", "readOnly"})
