@@ -16,7 +16,7 @@ from matrixd.core.redaction import redact
 from matrixd.core.versions import EventFormat, RoomVersion
 
 
-class Event(msgspec.Struct, frozen=True, eq=False, weakref=True, gc=False):
+class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One event of a room. It never changes: a redacted event is another object.
 
     Two events are equal when they have the same event ID. Nothing that is reachable from an event may be modified.
