@@ -53,7 +53,7 @@ def read(options: Options) -> ServerConfig:
     )
 
 
-def guessed_url(server: ServerConfig, listeners: tuple[Listener, ...]) -> str | None:
+def guessed_url(listeners: tuple[Listener, ...]) -> str | None:
     """A URL at which the client API can be reached from this machine, from the listeners; None if there is none."""
     for listener in listeners:
         if "client" in listener.resources and listener.port:
