@@ -11,6 +11,7 @@ from tests.meta.source import Module, dotted, modules
 # file -> which edge it is.
 EDGES = {
     "matrixd/http/kit/dispatch.py": "a request: the client gets 500 and the log the traceback",
+    "matrixd/services/persister.py": "a batch of events: each sender gets its own error, the others commit",
     "matrixd/storage/database.py": "a unit of work in a database thread: its caller gets the error",
 }
 _BROAD = frozenset({"Exception", "BaseException"})

@@ -26,7 +26,7 @@ def tables() -> list[tuple[str, str, str, str]]:
     found = []
     for name, sql in migrations().items():
         for match in _CREATE_TABLE.finditer(sql):
-            above = []
+            above: list[str] = []
             for line in reversed(sql[: match.start()].rstrip("\n").split("\n")):
                 if not line.startswith("--"):
                     break
