@@ -25,11 +25,11 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     status = 200
-    answer: Any = {}
     drops = 0
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer: Any = {}
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.connections = 0
 
@@ -105,19 +105,19 @@ def test_a_wrong_request_on_purpose_is_sent_and_its_answer_checked(server: _Serv
     answer = client.put("/rooms/%21a/send/m.room.message/1", [], validate=False, expect=400)
     assert answer.errcode == "M_BAD_JSON"
     server.answer = {"errcode": "M_BAD_JSON"}
-    with pytest.raises(SpecificationMismatch, match="answer.error"):
+    with pytest.raises(SpecificationMismatch, match=r"answer\.error"):
         client.put("/rooms/%21a/send/m.room.message/1", [], validate=False, expect=400)
 
 
 def test_a_wrong_answer_fails_the_call(server: _Server, client: MatrixClient) -> None:
     server.answer = {"joined_rooms": "none"}
-    with pytest.raises(SpecificationMismatch, match="answer.joined_rooms"):
+    with pytest.raises(SpecificationMismatch, match=r"answer\.joined_rooms"):
         client.joined_rooms()
 
 
 def test_another_status_shows_the_answer(server: _Server, client: MatrixClient) -> None:
     server.status, server.answer = 403, {"errcode": "M_FORBIDDEN", "error": "You are not in the room."}
-    with pytest.raises(UnexpectedStatus, match="expected 200, got 403: .*You are not in the room"):
+    with pytest.raises(UnexpectedStatus, match=r"expected 200, got 403: .*You are not in the room"):
         client.state("!a:test")
 
 
