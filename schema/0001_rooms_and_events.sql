@@ -37,7 +37,7 @@ CREATE TABLE rooms (
     last_pos INTEGER NOT NULL,
     -- position of the newest event that moves the room in room lists
     bump_pos INTEGER NOT NULL,
-    -- how many events so far notify a member who has the default push rules
+    -- how many events so far, outside threads, notify a member who has the default push rules
     unread INTEGER NOT NULL,
     joined_count INTEGER NOT NULL,
     invited_count INTEGER NOT NULL,

@@ -10,6 +10,12 @@ CREATE TABLE profiles (
     PRIMARY KEY (user_nid, field)
 ) STRICT, WITHOUT ROWID;
 
+-- profile_updates: users whose new profile their room member events do not show yet.
+-- Writer: storage.profiles. Lives: until the events are sent. Deleted: when they are.
+CREATE TABLE profile_updates (
+    user_nid INTEGER PRIMARY KEY
+) STRICT;
+
 -- account_data: private data of a user, global or for a room (tags are m.tag).
 -- Writer: storage.account_data. Lives: until changed. Deleted: on deactivation.
 CREATE TABLE account_data (
@@ -66,6 +72,23 @@ CREATE TABLE receipts (
 
 CREATE INDEX receipts_pos ON receipts (room_nid, pos);
 CREATE INDEX receipts_user ON receipts (user_nid, room_nid);
+
+-- read_marks: how far a local user has read in a room: the furthest of the user's receipts and of what the user sent,
+-- so that unread counts need no look at either.
+-- Writer: storage.read_marks, with receipts and in the persister's commit. Lives: until the next. Deleted: on leaving.
+CREATE TABLE read_marks (
+    user_nid INTEGER NOT NULL,
+    room_nid INTEGER NOT NULL,
+    -- thread root's event ID or 'main'; '' for the room with all its threads
+    thread_id TEXT NOT NULL,
+    -- position in the events stream
+    pos INTEGER NOT NULL,
+    -- value of rooms.unread at that position
+    unread INTEGER NOT NULL,
+    PRIMARY KEY (user_nid, room_nid, thread_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX event_relations_unread ON event_relations (room_nid, pos) WHERE rel_type = 'm.thread' AND notifies = 1;
 
 -- presence: the last presence that local users chose, so that a restart keeps the status message.
 -- Writer: storage.presence. Lives: until changed. Deleted: on deactivation.

@@ -33,3 +33,13 @@ def insert(tx: Transaction, deltas: Sequence[PushDelta]) -> None:
 def remove_member(tx: Transaction, room_nid: int, user_nid: int) -> None:
     """Delete what is left of a member who has gone."""
     tx.execute("DELETE FROM push_deltas WHERE user_nid = ? AND room_nid = ?", (user_nid, room_nid))
+
+
+def remove_read(tx: Transaction, user_nid: int, room_nid: int, thread_id: str, up_to: int) -> None:
+    """Delete what a user has read up to and with a position: of one thread, of 'main', or with '' of all."""
+    condition = ""
+    params: tuple[object, ...] = (user_nid, room_nid, up_to)
+    if thread_id:
+        condition = " AND thread_id = ?"
+        params = (*params, "" if thread_id == "main" else thread_id)
+    tx.execute(f"DELETE FROM push_deltas WHERE user_nid = ? AND room_nid = ? AND pos <= ?{condition}", params)

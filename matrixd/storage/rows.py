@@ -31,7 +31,7 @@ class EventRow:
     room_nid: int
     event: Event
     sender_nid: int
-    #: `rooms.unread` up to and with this event.
+    #: `rooms.unread` up to and with this event: events in threads are not in it.
     unread: int
     #: Whether it notifies a member who has the default push rules.
     notifies: bool
