@@ -19,12 +19,14 @@ from matrixd.core.event import Event
 from matrixd.core.globs import compile_glob, compile_word_glob, contains_word
 from matrixd.core.power import PowerLevels
 from matrixd.core.property_paths import ABSENT, Path, look_up, parse_path
+from matrixd.core.push.actions import Actions
 
 MAX_PATTERN_LENGTH = 255
 MAX_KEY_LENGTH = 255
 
 BODY: Final[Path] = ("content", "body")
-MENTIONED_USERS: Final[Path] = ("content", "m.mentions", "user_ids")
+_MENTIONED_USERS: Final[Path] = ("m.mentions", "user_ids")  # in the content
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 _MEMBER_COUNT = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,15})")
 _COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {
@@ -56,7 +58,7 @@ class RoomContext:
 class EventView:
     """An event as the conditions see it: in its client form, without `unsigned`, each property looked up once."""
 
-    __slots__ = ("_mentioned_users", "_properties", "_texts", "_values", "event", "room")
+    __slots__ = ("_properties", "_texts", "_values", "answers", "event", "mentioned_users", "named_users", "room")
 
     def __init__(self, event: Event, room: RoomContext) -> None:
         self.event = event
@@ -75,7 +77,19 @@ class EventView:
             self._properties["redacts"] = event.redacts
         self._values: dict[Path, object] = {}
         self._texts: dict[Path, str | None] = {}
-        self._mentioned_users: frozenset[str] | None = None
+        listed = look_up(event.content, _MENTIONED_USERS)
+        #: The users in the event's `m.mentions`, as far as it has the form that the specification gives it.
+        self.mentioned_users: frozenset[str] = (
+            frozenset(user_id for user_id in listed if isinstance(user_id, str))
+            if isinstance(listed, list)
+            else _NOBODY
+        )
+        #: The users whom the default rules may treat differently: the target of an invite, and those mentioned.
+        self.named_users = self.mentioned_users
+        if event.membership == "invite" and event.state_key is not None:
+            self.named_users |= {event.state_key}
+        #: What blocks of rules have said that say the same to all users whom the event does not name.
+        self.answers: dict[object, Actions | None] = {}
 
     def value(self, path: Path) -> object:
         """The property's value, ABSENT if there is none."""
@@ -93,18 +107,6 @@ class EventView:
             value = self.value(path)
             text = self._texts[path] = value.lower() if isinstance(value, str) else None
             return text
-
-    @property
-    def mentioned_users(self) -> frozenset[str]:
-        """The users in the event's `m.mentions`, as far as it has the form that the specification gives it."""
-        if self._mentioned_users is None:
-            listed = look_up(self._properties, MENTIONED_USERS)
-            self._mentioned_users = (
-                frozenset(user_id for user_id in listed if isinstance(user_id, str))
-                if isinstance(listed, list)
-                else frozenset()
-            )
-        return self._mentioned_users
 
 
 Condition = Callable[[EventView, str | None], bool]

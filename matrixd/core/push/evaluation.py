@@ -22,10 +22,39 @@ from matrixd.core.push.rules import PushRule, RuleKind
 from matrixd.core.push.ruleset import Ruleset
 
 
-@dataclass(frozen=True, slots=True)
-class _CompiledRule:
-    conditions: tuple[Condition, ...]
-    actions: Actions
+class RuleBlock:
+    """Rules that are checked one after the other, without conditions that never hold."""
+
+    __slots__ = ("rules",)
+
+    def __init__(self, rules: Iterable[PushRule]) -> None:
+        compiled = ((_compile(rule), rule.actions) for rule in rules if rule.enabled)
+        self.rules: Final = tuple((conditions, actions) for conditions, actions in compiled if never not in conditions)
+
+    def first_match(self, view: EventView, user_id: str | None) -> Actions | None:
+        """The actions of the first rule that matches, None if none does."""
+        for conditions, actions in self.rules:
+            for condition in conditions:
+                if not condition(view, user_id):
+                    break
+            else:
+                return actions
+        return None
+
+
+class DefaultRuleBlock(RuleBlock):
+    """Default rules as they are. All users whom the event does not name get the same answer, so it is found once."""
+
+    __slots__ = ()
+
+    def first_match(self, view: EventView, user_id: str | None) -> Actions | None:
+        if user_id in view.named_users:
+            return super().first_match(view, user_id)
+        try:
+            return view.answers[self]
+        except KeyError:
+            actions = view.answers[self] = super().first_match(view, None)
+            return actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +64,10 @@ class CompiledRuleset:
     Rules for one room or one sender are found by their ID, however many there are.
     """
 
-    before: tuple[_CompiledRule, ...]  # override and content rules
+    before: tuple[RuleBlock, ...]  # override and content rules
     rooms: Mapping[str, Actions]
     senders: Mapping[str, Actions]
-    after: tuple[_CompiledRule, ...]  # underride rules
+    after: tuple[RuleBlock, ...]  # underride rules
     #: Whether only the rules for rooms differ from the defaults.
     differs_by_room_only: bool
 
@@ -49,10 +78,10 @@ class CompiledRuleset:
             rules for kind, rules in ruleset.custom.items() if kind is not RuleKind.ROOM
         )
         return cls(
-            (*_compile_all(ruleset, RuleKind.OVERRIDE), *_compile_all(ruleset, RuleKind.CONTENT)),
+            (*_blocks(ruleset, RuleKind.OVERRIDE), *_blocks(ruleset, RuleKind.CONTENT)),
             _by_id(ruleset.rules(RuleKind.ROOM)),
             _by_id(ruleset.rules(RuleKind.SENDER)),
-            tuple(_compile_all(ruleset, RuleKind.UNDERRIDE)),
+            _blocks(ruleset, RuleKind.UNDERRIDE),
             by_room_only,
         )
 
@@ -68,37 +97,37 @@ class CompiledRuleset:
         event = view.event
         if event.sender == user_id:
             return NOTHING  # "Homeservers MUST NOT notify the Push Gateway for events that the user has sent"
-        actions = _first_match(self.before, view, user_id)
-        if actions is None:
-            actions = self.rooms.get(event.room_id)
+        for block in self.before:
+            actions = block.first_match(view, user_id)
+            if actions is not None:
+                return actions
+        actions = self.rooms.get(event.room_id)
         if actions is None:
             actions = self.senders.get(event.sender)
-        if actions is None:
-            actions = _first_match(self.after, view, user_id)
-        return NOTHING if actions is None else actions
+        if actions is not None:
+            return actions
+        for block in self.after:
+            actions = block.first_match(view, user_id)
+            if actions is not None:
+                return actions
+        return NOTHING
 
 
-def _first_match(rules: tuple[_CompiledRule, ...], view: EventView, user_id: str | None) -> Actions | None:
-    for rule in rules:
-        for condition in rule.conditions:
-            if not condition(view, user_id):
-                break
-        else:
-            return rule.actions
-    return None
+def _blocks(ruleset: Ruleset, kind: RuleKind) -> tuple[RuleBlock, ...]:
+    """The rules of a kind, those that are as everybody has them in the one block that everybody shares."""
+    rules = ruleset.rules(kind)
+    own = len(rules) - len(_SHARED_RULES[kind])
+    shared = tuple(rules[own:]) == _SHARED_RULES[kind]
+    blocks = [RuleBlock(rules[:own]), _SHARED_BLOCKS[kind]] if shared else [RuleBlock(rules)]
+    return tuple(block for block in blocks if block.rules)
 
 
 def _by_id(rules: Iterable[PushRule]) -> dict[str, Actions]:
     return {rule.rule_id: rule.actions for rule in rules if rule.enabled}
 
 
-def _compile_all(ruleset: Ruleset, kind: RuleKind) -> Iterable[_CompiledRule]:
-    for rule in ruleset.rules(kind):
-        if not rule.enabled:
-            continue
-        compiled = _DEFAULTS.get(rule.rule_id) or tuple(map(compile_condition, _conditions(rule)))
-        if never not in compiled:
-            yield _CompiledRule(compiled, rule.actions)
+def _compile(rule: PushRule) -> tuple[Condition, ...]:
+    return _DEFAULTS.get(rule.rule_id) or tuple(map(compile_condition, _conditions(rule)))
 
 
 def _conditions(rule: PushRule) -> tuple[Mapping[str, Any], ...]:
@@ -128,6 +157,12 @@ def _compile_default(condition: Mapping[str, Any]) -> Condition:
 _DEFAULTS: Final[Mapping[str, tuple[Condition, ...]]] = {
     rule.rule_id: tuple(map(_compile_default, _conditions(rule))) for rules in DEFAULT_RULES.values() for rule in rules
 }
+
+#: The default rules that stand below the user's own of the same kind: all but `.m.rule.master`.
+_SHARED_RULES: Final = {
+    kind: rules[1:] if kind is RuleKind.OVERRIDE else rules for kind, rules in DEFAULT_RULES.items()
+}
+_SHARED_BLOCKS: Final = {kind: DefaultRuleBlock(rules) for kind, rules in _SHARED_RULES.items()}
 
 DEFAULT: Final = CompiledRuleset.of(Ruleset())
 """The server-default rules, of any user who changed nothing."""

@@ -33,14 +33,6 @@ def default_outcome(view: EventView) -> Actions:
     return DEFAULT.evaluate(view, None)
 
 
-def named_users(view: EventView) -> frozenset[str]:
-    """The users whom the default rules may treat differently: the target of an invite, and those mentioned."""
-    event = view.event
-    if event.membership == "invite" and event.state_key is not None:
-        return view.mentioned_users | {event.state_key}
-    return view.mentioned_users
-
-
 def room_outcome(
     event: Event,
     room: RoomContext,
@@ -58,7 +50,7 @@ def room_outcome(
     view = EventView(event, room)
     default = default_outcome(view)
     outcomes = {user_id: ruleset.evaluate(view, user_id) for user_id, ruleset in rulesets.items()}
-    for user_id in named_users(view):
+    for user_id in view.named_users:
         if user_id not in rulesets and user_id in recipients:
             outcomes[user_id] = DEFAULT.evaluate(view, user_id)
     if ignored_by and not _reaches_those_who_ignore(event):
