@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
+from matrixd.core import content
 from matrixd.core.event import Event
 
 
@@ -22,16 +23,12 @@ class HistoryVisibility(Enum):
     JOINED = "joined"
 
 
-_BY_VALUE = {member.value: member for member in HistoryVisibility}
-
-
 def history_visibility(event: Event | None) -> HistoryVisibility:
     """What an ``m.room.history_visibility`` event says; ``shared`` without one, or when it is not understood.
 
     https://spec.matrix.org/v1.19/client-server-api/#server-behaviour-6
     """
-    value = None if event is None else event.content.get("history_visibility")
-    return _BY_VALUE.get(value, HistoryVisibility.SHARED) if isinstance(value, str) else HistoryVisibility.SHARED
+    return HistoryVisibility(content.history_visibility(event))
 
 
 @dataclass(frozen=True, slots=True)

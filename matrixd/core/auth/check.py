@@ -9,6 +9,7 @@ from matrixd.core.auth.membership import check_authoriser_signature, check_membe
 from matrixd.core.auth.power_levels import check_power_levels
 from matrixd.core.auth.redaction import check_redaction
 from matrixd.core.auth.rules import AuthRule, EventForbidden
+from matrixd.core.content import is_federated
 from matrixd.core.event import Event
 from matrixd.core.power import PowerLevels, level_text
 
@@ -51,7 +52,7 @@ def check_state_dependent(event: Event, state: Mapping[tuple[str, str], Event]) 
     if create is None:
         raise EventForbidden(AuthRule.ROOM_WITHOUT_CREATE, f"the state of {event.room_id} holds no m.room.create")
     # Rule 4: a room that is not federated belongs to the users of its server.
-    if create.content.get("m.federate") is False and create.sender_domain != event.sender_domain:
+    if not is_federated(create) and create.sender_domain != event.sender_domain:
         raise EventForbidden(AuthRule.NOT_FEDERATED, f"{event.room_id} is closed to the server of {event.sender}")
     powers = PowerLevels(create, state.get(("m.room.power_levels", "")))
     if event.type == "m.room.member":

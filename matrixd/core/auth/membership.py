@@ -2,10 +2,11 @@
 
 from collections.abc import Container, Mapping
 
+from matrixd.core import content
 from matrixd.core.auth.rules import AuthRule, EventForbidden
 from matrixd.core.auth.third_party_invite import check_third_party_invite
 from matrixd.core.event import Event
-from matrixd.core.identifiers import domain_of, is_user_id
+from matrixd.core.event_signing import authorising_server
 from matrixd.core.power import PowerLevels, is_creator, level_text
 
 State = Mapping[tuple[str, str], Event]
@@ -18,8 +19,7 @@ def membership_of(state: State, user_id: str) -> str:
 
     https://spec.matrix.org/v1.19/client-server-api/#mroommember
     """
-    event = state.get(("m.room.member", user_id))
-    return (event.membership if event is not None else None) or "leave"
+    return content.membership(state.get(("m.room.member", user_id)))
 
 
 def check_authoriser_signature(event: Event, signed_by: Container[str]) -> None:
@@ -30,10 +30,11 @@ def check_authoriser_signature(event: Event, signed_by: Container[str]) -> None:
     """
     if event.type != "m.room.member" or not event.version.auth.restricted or _AUTHORISER not in event.content:
         return
-    authoriser = event.content[_AUTHORISER]
-    if not is_user_id(authoriser) or domain_of(authoriser) not in signed_by:
+    server_name = authorising_server(event)
+    if server_name is None or server_name not in signed_by:
         raise EventForbidden(
-            AuthRule.JOIN_AUTHORISER_NOT_SIGNED, f"the server of {authoriser} has not signed the join of {event.sender}"
+            AuthRule.JOIN_AUTHORISER_NOT_SIGNED,
+            f"the server of the user in {_AUTHORISER} has not signed the membership of {event.state_key}",
         )
 
 
@@ -100,16 +101,16 @@ def _check_join_rule(event: Event, target: str, membership: str, state: State, p
 
 
 def _join_rule(state: State) -> str | None:
-    """The join rule, ``invite`` without the event, None when it is not a string."""
+    """The join rule, ``invite`` when the room has none, None when it is not a string: then nobody may join."""
     event = state.get(("m.room.join_rules", ""))
-    join_rule = "invite" if event is None else event.content.get("join_rule")
+    join_rule = "invite" if event is None else event.content.get("join_rule", "invite")
     return join_rule if isinstance(join_rule, str) else None
 
 
 def _check_authoriser(event: Event, target: str, state: State, powers: PowerLevels) -> None:
     # Rule 5.3.5.2: the one who vouches is in the room and could have invited.
-    authoriser = event.content.get(_AUTHORISER)
-    if not isinstance(authoriser, str):
+    authoriser = content.authorised_via(event)
+    if authoriser is None:
         raise EventForbidden(
             AuthRule.JOIN_NOT_AUTHORISED, f"{target} is not invited to {event.room_id}, and nobody vouches for the join"
         )

@@ -6,6 +6,7 @@ from itertools import islice, product
 from typing import Any, Final
 
 from matrixd.core.auth.rules import AuthRule, EventForbidden
+from matrixd.core.content import third_party_invite_keys
 from matrixd.core.errors import NotCanonical
 from matrixd.core.event import Event
 from matrixd.core.signing import ALGORITHM, VerifyKey, signable_bytes
@@ -49,13 +50,13 @@ def check_third_party_invite(event: Event, state: Mapping[tuple[str, str], Event
             f"the third-party invite was sent by {promise.sender}, not by {event.sender}",
         )
     # Rules 5.4.1.7 and 5.4.1.8: one of the invite's keys has signed the statement.
-    if not _signed_by_any(signed, promise.content):
+    if not _signed_by_any(signed, promise):
         raise EventForbidden(
             AuthRule.THIRD_PARTY_SIGNATURE, f"no key of the third-party invite has signed the statement about {target}"
         )
 
 
-def _signed_by_any(signed: Mapping[str, Any], promise: Mapping[str, Any]) -> bool:
+def _signed_by_any(signed: Mapping[str, Any], promise: Event) -> bool:
     try:
         message = signable_bytes(signed)
     except NotCanonical:
@@ -71,13 +72,8 @@ def _signatures(by_server: object) -> Iterator[str]:
                 yield signature
 
 
-def _public_keys(promise: Mapping[str, Any]) -> Iterator[VerifyKey]:
-    # Rules 5.4.1.7.1 and 5.4.1.7.2: a single key, and a list of keys.
-    listed = promise.get("public_keys")
-    entries = listed if isinstance(listed, list) else []
-    values = [promise.get("public_key"), *(entry.get("public_key") for entry in entries if isinstance(entry, Mapping))]
-    for value in values:
-        # A key that cannot be read has signed nothing; the others may have.
+def _public_keys(promise: Event) -> Iterator[VerifyKey]:
+    # Rules 5.4.1.7.1 and 5.4.1.7.2: a single key, and a list of keys. A key that cannot be read has signed nothing.
+    for key in third_party_invite_keys(promise):
         with suppress(ValueError):
-            if isinstance(value, str):
-                yield VerifyKey.from_base64(_ANY_KEY_ID, value)
+            yield VerifyKey.from_base64(_ANY_KEY_ID, key)

@@ -126,6 +126,12 @@ class TestJoin:
             join = room.member(CAROL, "join", join_authorised_via_users_server=authoriser)
             assert room.verdict(join) == expected
 
+    @EVERY_VERSION
+    def test_missing_join_rule_is_invite(self, version: str) -> None:
+        room = _room(version).with_state("m.room.join_rules", {})
+        assert room.verdict(room.member(CAROL, "join")) == "JOIN_NOT_INVITED"
+        assert room.with_member(CAROL, "invite").verdict(room.member(CAROL, "join")) is None
+
     @pytest.mark.parametrize("join_rule", ["private", "odd", 17, None, []])
     @EVERY_VERSION
     def test_unknown_join_rules_let_nobody_in(self, version: str, join_rule: Any) -> None:
