@@ -46,3 +46,19 @@ def delete_field(tx: Transaction, user_nid: int, field: str) -> bool:
 def delete_all(tx: Transaction, user_nid: int) -> None:
     """Remove the whole profile, as deactivation with erasure does."""
     tx.execute("DELETE FROM profiles WHERE user_nid = ?", (user_nid,))
+
+
+def await_update(tx: Transaction, user_nid: int) -> None:
+    """Note that the user's room member events must show the new profile."""
+    tx.execute("INSERT INTO profile_updates (user_nid) VALUES (?) ON CONFLICT (user_nid) DO NOTHING", (user_nid,))
+
+
+def awaiting_update(tx: Transaction) -> list[tuple[int, str]]:
+    """The users whose room member events do not show their new profile yet: (number, user ID)."""
+    rows = tx.all("SELECT p.user_nid, u.user_id FROM profile_updates p JOIN users u ON u.user_nid = p.user_nid")
+    return [(row[0], row[1]) for row in rows]
+
+
+def updated(tx: Transaction, user_nid: int) -> None:
+    """Note that the user's room member events show the new profile."""
+    tx.execute("DELETE FROM profile_updates WHERE user_nid = ?", (user_nid,))
