@@ -1,7 +1,7 @@
 """Who makes a request: access tokens looked up once and then remembered."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matrixd.core.errors import MatrixError
 from matrixd.storage import access_tokens
@@ -29,6 +29,8 @@ class Requester:
     valid_until_ts: int | None = None
     #: The application service that the token belongs to, if it does.
     appservice_id: str | None = None
+    #: The refresh token that came with the token, on its first use: that ends the refresh token before it.
+    first_use_of: int | None = None
 
 
 def token_hash(token: str) -> bytes:
@@ -43,6 +45,7 @@ class Authenticator:
         self._database = database
         self._clock = clock
         self._known = budget.cache("access_tokens", str, Requester)
+        self._forgotten = 0
 
     async def requester(self, token: str) -> Requester:
         """The owner of `token`; raises M_UNKNOWN_TOKEN (with `soft_logout` for one that expired) or M_USER_LOCKED.
@@ -57,6 +60,7 @@ class Authenticator:
         return found
 
     async def _load(self, token: str) -> Requester:
+        forgotten = self._forgotten
         row = await self._database.read(access_tokens.by_hash, token_hash(token))
         if row is None:
             raise MatrixError(401, "M_UNKNOWN_TOKEN", "The access token is not known.", soft_logout=False)
@@ -65,9 +69,12 @@ class Authenticator:
             token_hash=row.token_hash, is_guest=row.kind == "guest", is_admin=row.is_admin, is_locked=row.is_locked,
             is_suspended=row.is_suspended, valid_until_ts=row.valid_until_ts,
         )
-        self._known.put(token, found, _ENTRY_BYTES)
-        return found
+        # What was read before something was forgotten may be what had to be forgotten.
+        if forgotten == self._forgotten:
+            self._known.put(token, found, _ENTRY_BYTES)
+        return replace(found, first_use_of=row.unused_refresh_nid) if row.unused_refresh_nid is not None else found
 
     def forget_user(self, user_id: str) -> None:
         """Look the user's tokens up again: logged out, locked, made an administrator."""
+        self._forgotten += 1
         self._known.remove_where(lambda requester: requester.user_id == user_id)

@@ -117,3 +117,23 @@ class ProfileRow:
     pos: int
     user_nid: int
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDeleted:
+    """A device was logged out: its syncs end. Without a stream and a position."""
+
+    user_nid: int
+    user_id: str
+    device_nid: int
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChanged:
+    """What is remembered of a user's tokens no longer holds: one was revoked, or the account was locked, suspended,
+    deactivated, upgraded or made an administrator. Without a stream and a position.
+    """
+
+    user_nid: int
+    user_id: str

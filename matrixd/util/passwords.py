@@ -17,21 +17,30 @@ def hash_password(password: str, rounds: int, pepper: str = "") -> str:
 
 
 def is_password(password: str, stored_hash: str, pepper: str = "") -> bool:
-    """Whether the password belongs to the hash, in constant time. As slow as hashing."""
+    """Whether the password belongs to the hash, in constant time. As slow as hashing.
+
+    A hash that Synapse made of more than 72 bytes is of the first 72, so that form counts too.
+    """
     if len(password) > MAX_LENGTH:
         return False
+    stored = stored_hash.encode("ascii", errors="replace")
     try:
-        return bcrypt.checkpw(_material(password, pepper), stored_hash.encode("ascii"))
+        if bcrypt.checkpw(_material(password, pepper), stored):
+            return True
+        text = _normal(password, pepper)
+        return len(text) > _BCRYPT_BYTES and bcrypt.checkpw(text[:_BCRYPT_BYTES], stored)
     except ValueError:  # the stored text is no bcrypt hash
         return False
 
 
 def _material(password: str, pepper: str) -> bytes:
-    """What bcrypt gets: it takes 72 bytes at most, so that longer passwords are hashed down instead of cut off.
+    """What bcrypt gets: it takes 72 bytes at most, so that longer passwords are hashed down instead of cut off."""
+    text = _normal(password, pepper)
+    if len(text) <= _BCRYPT_BYTES:
+        return text
+    return base64.b64encode(hashlib.sha256(text).digest())
 
-    Unicode is normalised, since keyboards differ in how they write the same letter.
-    """
-    material = (unicodedata.normalize("NFKC", password) + pepper).encode("utf-8", errors="surrogatepass")
-    if len(material) <= _BCRYPT_BYTES:
-        return material
-    return base64.b64encode(hashlib.sha256(material).digest())
+
+def _normal(password: str, pepper: str) -> bytes:
+    """Unicode is normalised, since keyboards differ in how they write the same letter."""
+    return (unicodedata.normalize("NFKC", password) + pepper).encode("utf-8", errors="surrogatepass")
