@@ -1,1 +1,1 @@
-"""The HTTP side: `kit` is what all share; `client`, `federation`, `keys`, `media` and `admin` know nothing of each other."""
+"""The HTTP side: `kit` is what all share; the other parts know nothing of each other."""

@@ -2,17 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from typing import Protocol
 
 _MAX_KEYS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Protocol):
     """`per_second` actions are allowed on average, `burst_count` at once."""
 
-    per_second: float
-    burst_count: int
+    @property
+    def per_second(self) -> float: ...
+    @property
+    def burst_count(self) -> float: ...
 
 
 class RateLimiter:

@@ -2,7 +2,8 @@
 
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -84,17 +85,33 @@ class MatrixRequest(Request):
             self.channel.forceAbortClient()
 
     def _client_ip(self) -> str:
-        if self.channel.x_forwarded:
-            forwarded = self.getHeader(b"x-forwarded-for")
-            if forwarded:
-                # The proxy appends the address that it saw: only the last one can be trusted.
-                candidate = forwarded.rpartition(b",")[2].strip().decode("latin-1")
-                try:
-                    return str(ipaddress.ip_address(candidate))
-                except ValueError:
-                    logger.warning("X-Forwarded-For has no address: %r", candidate[:100])
-        host = self.getClientAddress()
-        return str(getattr(host, "host", "unix"))
+        peer = str(getattr(self.getClientAddress(), "host", ""))
+        if not self.channel.trusted_proxies.trust(peer):
+            return peer or "unix"
+        # The proxy appends the address that it saw: only the last one can be trusted.
+        candidate = (self.getHeader(b"x-forwarded-for") or b"").rpartition(b",")[2].strip().decode("latin-1")
+        try:
+            return str(ipaddress.ip_address(candidate))
+        except ValueError:
+            return peer or "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """The peers whose X-Forwarded-For is believed."""
+
+    networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    #: Whether the peers of a Unix socket are.
+    unix: bool
+
+    def trust(self, peer: str) -> bool:
+        """Whether to believe a peer, given by its address; '' is the peer of a Unix socket."""
+        if not peer:
+            return self.unix
+        if not self.networks:
+            return False
+        address = ipaddress.ip_address(peer)
+        return any(address in network for network in self.networks)
 
 
 class MatrixChannel(HTTPChannel):
@@ -102,20 +119,20 @@ class MatrixChannel(HTTPChannel):
 
     requestFactory = MatrixRequest
     dispatcher: Dispatcher
-    x_forwarded: bool
+    trusted_proxies: TrustedProxies
     max_body: int
 
 
 class MatrixSite(HTTPFactory):
     """Makes the channels of one listener.
 
-    `x_forwarded`: the listener is behind a proxy whose X-Forwarded-For is to be believed. `max_body` in bytes.
+    `max_body` in bytes.
     """
 
-    def __init__(self, dispatcher: Dispatcher, x_forwarded: bool, max_body: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, trusted_proxies: TrustedProxies, max_body: int) -> None:
         super().__init__(timeout=_IDLE_SECONDS)
         self._dispatcher = dispatcher
-        self._x_forwarded = x_forwarded
+        self._trusted_proxies = trusted_proxies
         self._max_body = max_body
 
     def buildProtocol(self, addr: IAddress | None) -> MatrixChannel:  # type: ignore[override]
@@ -125,7 +142,7 @@ class MatrixSite(HTTPFactory):
         channel.callLater = self.reactor.callLater  # type: ignore[method-assign, assignment]
         channel.timeOut = _IDLE_SECONDS
         channel.dispatcher = self._dispatcher
-        channel.x_forwarded = self._x_forwarded
+        channel.trusted_proxies = self._trusted_proxies
         channel.max_body = self._max_body
         return channel
 

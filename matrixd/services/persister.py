@@ -1,0 +1,365 @@
+"""The persister: everything that waits is written in one transaction, all rooms together.
+
+What is submitted together is one unit: it is stored whole or not at all. Units of one room are stored in the order of
+their submission. A batch that fails is halved until the unit at fault stands alone; what was built on that unit's room
+fails with `RoomMoved`, and its builder builds it again.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred
+
+from matrixd.core.event import Event
+from matrixd.services.room_head import RoomHead
+from matrixd.storage import (
+    event_relations,
+    events,
+    push_deltas,
+    read_marks,
+    redactions,
+    room_members,
+    room_state,
+    rooms,
+    transactions,
+    users,
+)
+from matrixd.storage.database import Database
+from matrixd.storage.engines.base import Unavailable
+from matrixd.storage.rows import EventRow, MembershipChange
+from matrixd.storage.transaction import Transaction
+from matrixd.util.clock import Clock
+
+#: Events in one commit.
+MAX_BATCH = 500
+#: Units that may wait; beyond it the sender is told to come back later.
+MAX_WAITING = 5_000
+
+
+class RoomMoved(Exception):
+    """What the event was built on was not stored: build it again."""
+
+
+class DuplicateTransaction(Exception):
+    """The device has used the transaction ID already."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(event_id)
+        self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What an m.room.member event does to its state key."""
+
+    user_id: str
+    membership: str
+    before: str
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRedaction:
+    """The target of a redaction that takes effect, if it is stored."""
+
+    target_nid: int
+    redacted: Event
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """An event on its way, with all that its commit writes."""
+
+    event: Event
+    end: rooms.RoomEnd
+    bumps: bool
+    notifies: bool
+    replaces: Event | None = None
+    membership: Membership | None = None
+    #: (user ID, notify delta, highlight) where it differs from the default outcome of the push rules
+    push_deltas: tuple[tuple[str, int, int], ...] = ()
+    rel_type: str | None = None
+    parent_id: str | None = None
+    redaction: PendingRedaction | None = None
+    device_nid: int | None = None
+    txn_id: str | None = None
+    #: The sender is a user of this server.
+    is_from_here: bool = False
+
+    @property
+    def thread_id(self) -> str | None:
+        """The root of the thread that the event is in."""
+        return self.parent_id if self.rel_type == "m.thread" else None
+
+
+@dataclass(slots=True, eq=False)
+class _Unit:
+    head: RoomHead
+    pending: Sequence[PendingEvent]
+    stored: "Deferred[list[EventRow]]" = field(default_factory=Deferred)
+
+
+class Persister:
+    """Writes events, one commit after the other."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting: deque[_Unit] = deque()
+        self._writing = False
+
+    def submit(self, head: RoomHead, pending: Sequence[PendingEvent]) -> "Deferred[list[EventRow]]":
+        """Store events of one room as a unit; fires with their rows when they are durable and announced.
+
+        Fails with `RoomMoved`, `DuplicateTransaction` or `Unavailable`.
+        """
+        unit = _Unit(head, pending)
+        head.in_flight += 1
+        self._waiting.append(unit)
+        if not self._writing:
+            self._writing = True
+            Deferred.fromCoroutine(self._write_all())
+        return unit.stored
+
+    def check_capacity(self) -> None:
+        """Raise `Unavailable` if too much waits; to be asked before a head is advanced."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("too many events wait to be stored")
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._write(self._take())
+        finally:
+            self._writing = False
+
+    def _take(self) -> list[_Unit]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].pending)
+        while self._waiting and size + len(self._waiting[0].pending) <= MAX_BATCH:
+            size += len(self._waiting[0].pending)
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _write(self, batch: list[_Unit]) -> None:
+        alive = [unit for unit in batch if not unit.head.broken]
+        for unit in batch:
+            if unit.head.broken:
+                _fail(unit, RoomMoved())
+        if not alive:
+            return
+        try:
+            stored = await self._database.write(_store, [unit.pending for unit in alive], self._clock.now_ms())
+        except Exception as error:
+            if len(alive) == 1 or isinstance(error, Unavailable):
+                for unit in alive:
+                    unit.head.broken = True
+                    _fail(unit, error)
+                return
+            middle = len(alive) // 2
+            await self._write(alive[:middle])
+            await self._write(alive[middle:])
+        else:
+            for unit, rows in zip(alive, stored, strict=True):
+                unit.head.in_flight -= 1
+                unit.stored.callback(rows)
+
+
+def _fail(unit: _Unit, error: Exception) -> None:
+    unit.head.in_flight -= 1
+    unit.stored.errback(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """A pending event with its numbers."""
+
+    pending: PendingEvent
+    room_nid: int
+    event_nid: int
+    pos: int
+    sender_nid: int
+    key_nid: int | None
+
+
+def _store(tx: Transaction, units: list[Sequence[PendingEvent]], now_ms: int) -> list[list[EventRow]]:
+    pending = list(itertools.chain.from_iterable(units))
+    _refuse_duplicates(tx, pending)
+    numbered = _number(tx, pending)
+    events.insert(tx, [_new_event(n) for n in numbered])
+    _store_state(tx, numbered)
+    user_nids = _store_members(tx, numbered)
+    _store_relations(tx, numbered)
+    _store_push_deltas(tx, numbered, user_nids)
+    _store_read_marks(tx, numbered)
+    _apply_redactions(tx, numbered)
+    transactions.insert(
+        tx,
+        [
+            (n.pending.device_nid, n.pending.txn_id, n.event_nid, now_ms)
+            for n in numbered
+            if n.pending.device_nid is not None and n.pending.txn_id is not None
+        ],
+    )
+    _move_ends(tx, numbered)
+    rows = [_row(n, user_nids) for n in numbered]
+    for row in rows:
+        tx.announce(row)
+    following = iter(rows)
+    return [list(itertools.islice(following, len(unit))) for unit in units]
+
+
+def _refuse_duplicates(tx: Transaction, pending: Sequence[PendingEvent]) -> None:
+    """With one unit alone its duplicate can be told; in a batch the insert fails, and the batch is halved."""
+    if len(pending) == 1 and pending[0].device_nid is not None and pending[0].txn_id is not None:
+        known = transactions.event_id(tx, pending[0].device_nid, pending[0].txn_id)
+        if known is not None:
+            raise DuplicateTransaction(known)
+
+
+def _number(tx: Transaction, pending: Sequence[PendingEvent]) -> list[_Numbered]:
+    senders = users.nids(tx, (p.event.sender for p in pending))
+    keys = room_state.key_nids(tx, (p.event.key for p in pending if p.event.is_state))
+    event_nid = tx.next_id("event_nids", len(pending))
+    pos = tx.next_id("events", len(pending))
+    numbered = []
+    for offset, p in enumerate(pending):
+        room_nid = rooms.nid(tx, p.event.room_id)
+        if room_nid is None:
+            room_nid = rooms.create(tx, p.event.room_id, p.event.version.identifier)
+        key_nid = keys[p.event.key] if p.event.is_state else None
+        numbered.append(_Numbered(p, room_nid, event_nid + offset, pos + offset, senders[p.event.sender], key_nid))
+    return numbered
+
+
+def _new_event(n: _Numbered) -> events.NewEvent:
+    p = n.pending
+    return events.NewEvent(n.event_nid, n.room_nid, n.pos, n.sender_nid, n.key_nid, p.end.unread, None, p.event)
+
+
+def _store_state(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+    room_state.apply(
+        tx,
+        [
+            room_state.StateChange(n.room_nid, n.key_nid, n.pos, n.event_nid)
+            for n in numbered
+            if n.key_nid is not None
+        ],
+    )
+
+
+def _store_members(tx: Transaction, numbered: Sequence[_Numbered]) -> dict[str, int]:
+    """Store memberships; the numbers of all users whom the events concern."""
+    concerned = [n.pending.membership.user_id for n in numbered if n.pending.membership is not None]
+    concerned += [user_id for n in numbered for user_id, _, _ in n.pending.push_deltas]
+    user_nids = users.nids(tx, concerned) if concerned else {}
+    changes = [(n, n.pending.membership) for n in numbered if n.pending.membership is not None]
+    room_members.set_many(
+        tx,
+        [
+            room_members.Member(
+                user_nids[m.user_id], n.room_nid, m.membership, n.event_nid, n.pos, n.sender_nid, m.is_local
+            )
+            for n, m in changes
+        ],
+    )
+    for n, m in changes:
+        if m.is_local and m.before == "join" and m.membership != "join":
+            push_deltas.remove_member(tx, n.room_nid, user_nids[m.user_id])
+            read_marks.remove_member(tx, n.room_nid, user_nids[m.user_id])
+    return user_nids
+
+
+def _store_relations(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+    event_relations.insert(
+        tx,
+        [
+            event_relations.Relation(
+                n.event_nid, n.room_nid, n.pending.parent_id, n.pending.rel_type, n.pending.event.type, n.sender_nid,
+                n.pending.notifies, n.pos,
+            )
+            for n in numbered
+            if n.pending.rel_type is not None and n.pending.parent_id is not None
+        ],
+    )
+
+
+def _store_push_deltas(tx: Transaction, numbered: Sequence[_Numbered], user_nids: dict[str, int]) -> None:
+    push_deltas.insert(
+        tx,
+        [
+            push_deltas.PushDelta(
+                user_nids[user_id], n.room_nid, n.pos, n.pending.thread_id or "", notify, highlight
+            )
+            for n in numbered
+            for user_id, notify, highlight in n.pending.push_deltas
+        ],
+    )
+
+
+def _store_read_marks(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+    """Who sends has read: client-server API, "Marking notifications as read"."""
+    marks = []
+    for n in numbered:
+        if n.pending.is_from_here:
+            m = n.pending.membership
+            thread_id = read_marks.thread_read_by_sending(
+                n.pending.thread_id, None if m is None else (m.before, m.membership)
+            )
+            if thread_id is not None:
+                marks.append(read_marks.ReadMark(n.sender_nid, n.room_nid, thread_id, n.pos, n.pending.end.unread))
+    read_marks.advance(tx, marks)
+
+
+def _apply_redactions(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+    for n in numbered:
+        if n.pending.event.redacts is None:
+            continue
+        redactions.insert(tx, n.event_nid, n.pending.event.redacts)
+        if n.pending.redaction is not None:
+            events.prune(tx, n.pending.redaction.target_nid, n.pending.redaction.redacted, n.event_nid)
+            event_relations.remove(tx, n.pending.redaction.target_nid)
+
+
+def _move_ends(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+    newest: dict[int, _Numbered] = {}
+    bumps: dict[int, int] = {}
+    for n in numbered:
+        newest[n.room_nid] = n
+        if n.pending.bumps:
+            bumps[n.room_nid] = n.pos
+    for room_nid, n in newest.items():
+        end = n.pending.end
+        rooms.update_end(
+            tx,
+            room_nid,
+            rooms.RoomEnd(
+                end.extremities, end.depth, n.pos, bumps.get(room_nid), end.unread, end.joined_count, end.invited_count
+            ),
+        )
+
+
+def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:
+    p = n.pending
+    member = None
+    if p.membership is not None:
+        m = p.membership
+        member = MembershipChange(m.user_id, user_nids[m.user_id], m.membership, m.before, m.is_local)
+    return EventRow(
+        pos=n.pos,
+        event_nid=n.event_nid,
+        room_nid=n.room_nid,
+        event=p.event,
+        sender_nid=n.sender_nid,
+        unread=p.end.unread,
+        notifies=p.notifies,
+        replaces=p.replaces,
+        member=member,
+        device_nid=p.device_nid,
+        txn_id=p.txn_id,
+        thread_id=p.thread_id,
+        push_deltas=tuple((user_nids[user_id], notify, highlight) for user_id, notify, highlight in p.push_deltas),
+        redacted=p.redaction.redacted if p.redaction is not None else None,
+    )

@@ -1,0 +1,259 @@
+"""The newest end of a room in memory, ahead of the database by what is being stored.
+
+A head is the truth for whoever builds the room's next event. It holds that part of the current state which somebody
+asked for; a key that was asked for and is not in the room is held as None.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from matrixd.core.event import Event
+from matrixd.core.versions import ROOM_VERSIONS, RoomVersion
+from matrixd.storage import events, room_members, room_state, rooms
+from matrixd.storage.database import Database
+from matrixd.storage.room_state import StateKey
+from matrixd.storage.transaction import Transaction
+from matrixd.util.lru import CacheBudget
+from matrixd.util.single_flight import SingleFlight
+
+_HEAD_BYTES = 2_000
+_ENTRY_BYTES = 1_500
+#: Keys that nearly every event needs: loaded with the head.
+_COMMON_KEYS = (
+    ("m.room.create", ""),
+    ("m.room.power_levels", ""),
+    ("m.room.join_rules", ""),
+    ("m.room.history_visibility", ""),
+    ("m.room.encryption", ""),
+)
+#: A head that holds more state than this forgets the members it was asked for.
+_MAX_ENTRIES = 20_000
+
+
+class RoomHead:
+    """The newest end of one room."""
+
+    __slots__ = (
+        "_is_local", "_state", "blocked", "broken", "depth", "extremities", "in_flight", "invited_count",
+        "joined_count", "local_joined", "room_id", "unread", "version",
+    )
+
+    def __init__(self, room_id: str, version: RoomVersion, is_local: Callable[[str], bool]) -> None:
+        self._is_local = is_local
+        self.room_id = room_id
+        self.version = version
+        self.extremities: tuple[Event, ...] = ()
+        self.depth = 0
+        self.unread = 0
+        self.joined_count = 0
+        self.invited_count = 0
+        self.blocked = False
+        #: User IDs of the joined users of this server; None until asked for.
+        self.local_joined: set[str] | None = None
+        #: Units that are submitted and not yet stored.
+        self.in_flight = 0
+        #: What this head is built on was not stored.
+        self.broken = False
+        self._state: dict[StateKey, Event | None] = {}
+
+    def state(self, key: StateKey) -> Event | None:
+        """The current state event of a key, which must have been loaded; KeyError otherwise."""
+        return self._state[key]
+
+    def state_map(self, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
+        """The current state events of loaded keys, as far as the room has them."""
+        found = {}
+        for key in keys:
+            event = self._state[key]
+            if event is not None:
+                found[key] = event
+        return found
+
+    def missing(self, keys: Iterable[StateKey]) -> list[StateKey]:
+        """Those of the keys that are not loaded."""
+        return [key for key in keys if key not in self._state]
+
+    def learn(self, keys: Iterable[StateKey], found: Mapping[StateKey, Event]) -> None:
+        """Take what the database has for some keys; what is newer here stays."""
+        for key in keys:
+            self._state.setdefault(key, found.get(key))
+
+    def membership(self, user_id: str) -> str:
+        """The membership of a user whose key is loaded; 'leave' if there is none."""
+        event = self._state["m.room.member", user_id]
+        return (event.membership or "leave") if event is not None else "leave"
+
+    def advance(self, event: Event, unread: int, extremities: tuple[Event, ...]) -> None:
+        """Make an event the newest of the room."""
+        self.extremities = extremities
+        self.depth = event.depth
+        self.unread = unread
+        if event.is_state:
+            if event.type == "m.room.member" and event.state_key is not None:
+                self._count(event.state_key, event.membership or "leave")
+            self._state[event.key] = event
+
+    def replace(self, redacted: Event) -> None:
+        """Put the pruned form in the place of an event that was redacted."""
+        if redacted.is_state and self._state.get(redacted.key) == redacted:
+            self._state[redacted.key] = redacted
+        self.extremities = tuple(redacted if event == redacted else event for event in self.extremities)
+
+    def checkpoint(self) -> "Checkpoint":
+        """What `restore` needs to take back the events that are advanced from now on."""
+        return Checkpoint(
+            self.extremities, self.depth, self.unread, self.joined_count, self.invited_count,
+            None if self.local_joined is None else set(self.local_joined), dict(self._state),
+        )
+
+    def restore(self, checkpoint: "Checkpoint") -> None:
+        """Take back the events that were advanced since the checkpoint."""
+        self.extremities, self.depth, self.unread = checkpoint.extremities, checkpoint.depth, checkpoint.unread
+        self.joined_count, self.invited_count = checkpoint.joined_count, checkpoint.invited_count
+        self.local_joined, self._state = checkpoint.local_joined, checkpoint.state
+
+    def size(self) -> int:
+        """About how many bytes this holds."""
+        return _HEAD_BYTES + _ENTRY_BYTES * len(self._state) + 100 * len(self.local_joined or ())
+
+    def trim(self) -> None:
+        """Forget the members that were asked for, if they are many."""
+        if len(self._state) > _MAX_ENTRIES and not self.in_flight:
+            self._state = {key: event for key, event in self._state.items() if key[0] != "m.room.member"}
+
+    def _count(self, user_id: str, membership: str) -> None:
+        before = self.membership(user_id)
+        self.joined_count += (membership == "join") - (before == "join")
+        self.invited_count += (membership == "invite") - (before == "invite")
+        if self.local_joined is not None and self._is_local(user_id):
+            if membership == "join":
+                self.local_joined.add(user_id)
+            else:
+                self.local_joined.discard(user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A head as it was before some events were tried."""
+
+    extremities: tuple[Event, ...]
+    depth: int
+    unread: int
+    joined_count: int
+    invited_count: int
+    local_joined: set[str] | None
+    state: dict[StateKey, Event | None]
+
+
+class UnknownRoom(Exception):
+    """This server does not know the room."""
+
+
+class RoomHeads:
+    """The heads of the rooms in use."""
+
+    def __init__(self, database: Database, budget: CacheBudget, is_local: Callable[[str], bool]) -> None:
+        self._database = database
+        self._is_local = is_local
+        self._cache = budget.cache("room_heads", str, RoomHead)
+        # A head with events on their way must not be loaded anew from a database that does not have them yet.
+        # Bounded by the persister's queue.
+        self._busy: dict[str, RoomHead] = {}
+        self._loading: SingleFlight[str, RoomHead] = SingleFlight()
+
+    async def get(self, room_id: str, keys: Collection[StateKey] = ()) -> RoomHead:
+        """The head of a room with the state of `keys` loaded. Raises `UnknownRoom`."""
+        while True:
+            head = self._find(room_id)
+            if head is None:
+                head = await self._loading.run(room_id, lambda: self._read(room_id))
+            missing = head.missing(keys)
+            if not missing:
+                return head
+            await self._load_state(head, missing)
+            if not head.broken:
+                head.trim()
+                self._cache.resize(room_id, head.size())
+                if not head.missing(keys):
+                    return head
+
+    async def local_joined(self, head: RoomHead) -> set[str]:
+        """The joined users of this server."""
+        if head.local_joined is None:
+            found = await self._database.read(_local_joined, head.room_id)
+            if head.local_joined is None:
+                # What joined or left while the database was asked is in the state that the head holds.
+                for (event_type, user_id), event in head._state.items():
+                    if event_type == "m.room.member" and self._is_local(user_id):
+                        (found.add if event is not None and event.membership == "join" else found.discard)(user_id)
+                head.local_joined = found
+        return head.local_joined
+
+    def make(self, room_id: str, version: RoomVersion) -> RoomHead:
+        """The head of a room that is being made."""
+        head = RoomHead(room_id, version, self._is_local)
+        head.local_joined = set()
+        self._busy[room_id] = head
+        self._cache.put(room_id, head, head.size())
+        return head
+
+    def hold(self, head: RoomHead) -> None:
+        """Keep a head while its events are on their way."""
+        self._busy[head.room_id] = head
+
+    def settle(self, head: RoomHead) -> None:
+        """Let go of a head, when nothing of it is on its way any more; forget it if it broke."""
+        if head.broken and self._cache.get(head.room_id) is head:
+            self._cache.remove(head.room_id)
+        if self._busy.get(head.room_id) is head and (head.broken or not head.in_flight):
+            del self._busy[head.room_id]
+
+    def _find(self, room_id: str) -> RoomHead | None:
+        head = self._busy.get(room_id) or self._cache.get(room_id)
+        return head if head is not None and not head.broken else None
+
+    async def _read(self, room_id: str) -> RoomHead:
+        found = await self._database.read(_read_head, room_id)
+        if found is None:
+            raise UnknownRoom(room_id)
+        room, ends, state = found
+        head = RoomHead(room_id, ROOM_VERSIONS[room.version], self._is_local)
+        head.extremities = ends
+        head.depth = room.depth
+        head.unread = room.unread
+        head.joined_count = room.joined_count
+        head.invited_count = room.invited_count
+        head.blocked = room.blocked
+        head.learn(_COMMON_KEYS, state)
+        self._cache.put(room_id, head, head.size())
+        return head
+
+    async def _load_state(self, head: RoomHead, keys: list[StateKey]) -> None:
+        head.learn(keys, await self._database.read(_read_state, head.room_id, keys))
+
+
+def _read_head(
+    tx: Transaction, room_id: str
+) -> tuple[rooms.Room, tuple[Event, ...], dict[StateKey, Event]] | None:
+    room = rooms.by_id(tx, room_id)
+    if room is None:
+        return None
+    ends = events.by_ids(tx, room.extremities)
+    state = room_state.of_keys(tx, room.room_nid, _COMMON_KEYS)
+    return (
+        room,
+        tuple(ends[event_id].event for event_id in room.extremities),
+        {key: found.event for key, found in state.items()},
+    )
+
+
+def _read_state(tx: Transaction, room_id: str, keys: list[StateKey]) -> dict[StateKey, Event]:
+    room_nid = rooms.nid(tx, room_id)
+    if room_nid is None:
+        return {}
+    return {key: found.event for key, found in room_state.of_keys(tx, room_nid, keys).items()}
+
+
+def _local_joined(tx: Transaction, room_id: str) -> set[str]:
+    room_nid = rooms.nid(tx, room_id)
+    return {user_id for _, user_id in room_members.local_joined(tx, room_nid)} if room_nid is not None else set()
