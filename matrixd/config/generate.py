@@ -48,9 +48,9 @@ def generate(server: NewServer, random: Callable[[], str] = lambda: secrets.toke
 
     A signing key or log configuration that is there stays as it is. `random` makes the secret.
     """
+    server.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)  # first: it may be the others' too
     for directory in (server.config_path.parent, server.config_directory):
         directory.mkdir(parents=True, exist_ok=True)
-    server.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if server.config_path.exists():
         raise FileExistsError(server.config_path)
     written = []

@@ -51,9 +51,8 @@ class Listener:
     @property
     def local_host(self) -> str:
         """A host, ready for a URL, at which this machine reaches the listener."""
-        if any(address in ("", "0.0.0.0", "localhost", "127.0.0.1") for address in self.bind_addresses):
-            return "localhost"
-        if "::" in self.bind_addresses:
+        loopback = {"127.0.0.1", "::1"}
+        if loopback <= set(self.bind_addresses) or {"::", "0.0.0.0", "localhost"} & set(self.bind_addresses):
             return "localhost"
         address = self.bind_addresses[0] if self.bind_addresses else "localhost"
         return f"[{address}]" if ":" in address else address

@@ -24,6 +24,7 @@ from matrixd.ops.asking import Refused
 from matrixd.util.exit_codes import Exit
 
 ENDPOINT = "/_synapse/admin/v1/register"
+LOGOUT = "/_matrix/client/v3/logout"
 _TIMEOUT_S = 60.0
 _MAX_ANSWER_BYTES = 1024 * 1024
 
@@ -117,7 +118,7 @@ class Registration:
     """The endpoint of one server. What it raises is Refused, with a sentence for the admin."""
 
     def __init__(self, url: str, secret: str, *, insecure: bool = False) -> None:
-        self._url = url + ENDPOINT
+        self._url = url
         self._secret = secret
         self._context = ssl.create_default_context()
         if insecure:
@@ -125,24 +126,28 @@ class Registration:
             self._context.verify_mode = ssl.CERT_NONE
 
     def make(self, account: Account) -> str:
-        """Makes the account and returns its user ID."""
-        nonce = self._text(self._request(None), "nonce")
+        """Makes the account and returns its user ID. The session that comes with it is ended: the user logs in."""
+        nonce = _text(self._request(ENDPOINT), "nonce")
         body: dict[str, Any] = {
             "nonce": nonce,
             "username": account.username,
             "password": account.password,
             "admin": account.admin,
-            # the command hands out no token: the new user logs in
-            "inhibit_login": True,
             "mac": mac(self._secret, nonce, account),
         }
         if account.user_type:
             body["user_type"] = account.user_type
-        return self._text(self._request(body), "user_id")
+        made = self._request(ENDPOINT, body)
+        self._request(LOGOUT, {}, {"Authorization": f"Bearer {_text(made, 'access_token')}"})
+        return _text(made, "user_id")
 
-    def _request(self, body: Mapping[str, Any] | None) -> Any:
+    def _request(
+        self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self._url + path, data, {"Content-Type": "application/json", **(headers or {})}
+        )
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=self._context) as answer:
                 return json.loads(answer.read(_MAX_ANSWER_BYTES))
@@ -159,11 +164,12 @@ class Registration:
         except (ValueError, KeyError, TypeError, OSError):
             return Refused(f"{self._url} answered {error.code} {error.reason}. Is it the URL of a homeserver?")
 
-    def _text(self, answer: Any, name: str) -> str:
-        value = answer.get(name) if isinstance(answer, dict) else None
-        if not isinstance(value, str):
-            raise Refused(f"{self._url} answered without `{name}`. Is it the URL of a homeserver?")
-        return value
+
+def _text(answer: Any, name: str) -> str:
+    value = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(value, str):
+        raise Refused(f"The server answered without `{name}`. Is the URL that of a homeserver?")
+    return value
 
 
 def mac(secret: str, nonce: str, account: Account) -> str:
