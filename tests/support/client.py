@@ -70,6 +70,12 @@ class MatrixClient:
         """An anonymous client of the same server."""
         return MatrixClient(self.base_url, specification=self.specification, timeout=self.timeout)
 
+    def copy(self) -> MatrixClient:
+        """A client with the same access token and position in sync."""
+        other = self.another()
+        other.user_id, other.device_id, other.token, other.since = self.user_id, self.device_id, self.token, self.since
+        return other
+
     # ---- one request -------------------------------------------------------------------------------------------------
 
     def request(

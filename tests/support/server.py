@@ -95,8 +95,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PATH": programs, "PYTHONUNBUFFERED": "1"}
 
 
-class ServerProcess:
-    """One homeserver in a directory of its own below the run's directory."""
+class Installation:
+    """A generated configuration in a directory of its own below the run's directory, and how to reach its server."""
 
     def __init__(
         self, database: DatabasePlace, *, options: Mapping[str, Any] | None = None, server_name: str = "test"
@@ -107,26 +107,13 @@ class ServerProcess:
         self.database = database
         self.port = free_port()
         self.config_path = generate_configuration(self.directory, server_name)
-        self.log_path = self.directory / "output.log"
         self.configuration: dict[str, Any] = {}
-        self._process: subprocess.Popen[bytes] | None = None
         self.configure({**self._test_options(), **(options or {})})
 
     @property
     def base_url(self) -> str:
         """Where clients find it."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The process's ID. Raises AssertionError when it does not run."""
-        assert self._process is not None, "the server was not started"
-        return self._process.pid
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.poll() is None
 
     def configure(self, options: Mapping[str, Any]) -> None:
         """Changes top-level options of the configuration file; they count from the next start on."""
@@ -135,63 +122,22 @@ class ServerProcess:
         self.configuration = {name: value for name, value in self.configuration.items() if value is not None}
         self.config_path.write_text(yaml.safe_dump(self.configuration))
 
-    def start(self, within_s: float = START_WITHIN_S) -> ServerProcess:
-        """Starts the process and returns when it answers. Raises AssertionError with the end of its log."""
-        assert not self.is_running, "the server is running already"
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*_python("-m", "matrixd"), "-c", str(self.config_path)],
-                cwd=self.directory,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            self.wait_until_it_answers(within_s)
-        except AssertionError:
-            self.kill()
-            raise
-        return self
-
     def wait_until_it_answers(self, within_s: float = START_WITHIN_S) -> None:
         """Waits for /versions. Raises AssertionError when the process ended or the time is over."""
         deadline = time.monotonic() + within_s
         while not self._answers():
-            if self._process is not None and self._process.poll() is not None:
-                raise AssertionError(f"the server ended with status {self._process.returncode}\n{self.log_tail()}")
+            if self._has_ended():
+                raise AssertionError(f"the server ended\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise AssertionError(f"the server did not answer within {within_s} s\n{self.log_tail()}")
             time.sleep(0.02)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = STOP_WITHIN_S) -> int:
-        """Ends the process as an administrator does, and returns its exit status. Raises AssertionError if it stays."""
-        if self._process is None:
-            return 0
-        self._process.send_signal(number)
-        try:
-            return self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"the server did not stop within {within_s} s\n{self.log_tail()}") from None
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            self._process.wait()
-
-    def restart(self) -> None:
-        """SIGTERM and a new start on the same port."""
-        self.stop()
-        self.start()
 
     def log_tail(self) -> str:
         """The end of what it printed and logged."""
         parts = [
             f"---- {file.name}\n{file.read_text(errors='replace')[-LOG_TAIL_CHARACTERS:]}"
-            for file in sorted(self.directory.glob("*.log"))
+            for file in sorted(self.directory.iterdir())
+            if file.suffix in (".log", ".out")
         ]
         return "\n".join(parts)
 
@@ -218,6 +164,9 @@ class ServerProcess:
         client = self.client()
         client.login(user.user_id, user.password)
         return client
+
+    def _has_ended(self) -> bool:
+        return False
 
     def _test_options(self) -> dict[str, Any]:
         return {
@@ -251,6 +200,68 @@ class ServerProcess:
             return False
         finally:
             connection.close()
+
+
+class ServerProcess(Installation):
+    """The server as a child of the test, in the foreground as it is run under systemd or in a container."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's ID. Raises AssertionError when it does not run."""
+        assert self._process is not None, "the server was not started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, within_s: float = START_WITHIN_S) -> ServerProcess:
+        """Starts the process and returns when it answers. Raises AssertionError with the end of its log."""
+        assert not self.is_running, "the server is running already"
+        with (self.directory / "output.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_python("-m", "matrixd"), "-c", str(self.config_path)],
+                cwd=self.directory,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self.wait_until_it_answers(within_s)
+        except AssertionError:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = STOP_WITHIN_S) -> int:
+        """Ends the process as an administrator does, and returns its exit status. Raises AssertionError if it stays."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the server did not stop within {within_s} s\n{self.log_tail()}") from None
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait()
+
+    def restart(self) -> None:
+        """SIGTERM and a new start on the same port."""
+        self.stop()
+        self.start()
+
+    def _has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
 
 def _python(*arguments: str) -> list[str]:
