@@ -47,7 +47,7 @@ def unregistered_mappings(module: Module) -> list[str]:
         if kind and (kind in _ORDERED or _REMEMBERING.search(name)) and (module.path, name) not in ALLOWED:
             found.append(f"{module.place(value)}: {name} is a mapping of its own, not a cache of the budget")
     for statement in module.tree.body:
-        for name, value in assignments(statement) if isinstance(statement, (ast.Assign, ast.AnnAssign)) else ():
+        for name, value in assignments(statement) if _may_grow(statement) else ():
             if _is_empty_container(value) and (module.path, name) not in ALLOWED:
                 found.append(f"{module.place(value)}: {name} is an empty container at module level")
     return found
@@ -62,6 +62,13 @@ def unregistered_caches(module: Module) -> list[str]:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] == "LruCache"
     ]
+
+
+def _may_grow(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.AnnAssign):
+        # The type checker lets nobody write to what is declared as read-only.
+        return not ast.unparse(statement.annotation).startswith(("Mapping[", "Sequence[", "Collection["))
+    return isinstance(statement, ast.Assign)
 
 
 def _is_functools_cache(module: Module, node: ast.AST) -> bool:
@@ -138,6 +145,7 @@ def test_what_remembers_without_bound_is_found(source: str) -> None:
         "class A:\n    def __init__(self, budget):\n        self._event_cache = budget.cache('events', str, str)",
         "class A:\n    def __init__(self):\n        self._waiting = {}",
         "TABLE = {'a': 1}",
+        "NOTHING: Mapping[str, int] = {}",
         "memory = {}.get('x')",
     ],
 )
