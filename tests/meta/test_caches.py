@@ -67,7 +67,8 @@ def unregistered_caches(module: Module) -> list[str]:
 def _may_grow(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.AnnAssign):
         # The type checker lets nobody write to what is declared as read-only.
-        return not ast.unparse(statement.annotation).startswith(("Mapping[", "Sequence[", "Collection["))
+        declared = ast.unparse(statement.annotation).removeprefix("Final[")
+        return not declared.startswith(("Mapping[", "Sequence[", "Collection["))
     return isinstance(statement, ast.Assign)
 
 
