@@ -48,6 +48,7 @@ class DefaultRuleBlock(RuleBlock):
     __slots__ = ()
 
     def first_match(self, view: EventView, user_id: str | None) -> Actions | None:
+        """The answer that all unnamed users share, found once per event; a named user's own."""
         if user_id in view.named_users:
             return super().first_match(view, user_id)
         try:

@@ -30,6 +30,7 @@ class Override:
     actions: Actions | None = None
 
     def applied_to(self, rule: PushRule) -> PushRule:
+        """The rule with this change."""
         return replace(
             rule,
             enabled=rule.enabled if self.enabled is None else self.enabled,
