@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from matrixd import __version__
 from matrixd.config import Config, ConfigError, load
 from matrixd.config.generate import NewServer, generate, write_signing_key
 from matrixd.config.server_name import refusal
-from matrixd.util import logs, pid_file
+from matrixd.util import logs, pid_file, status_file
 from matrixd.util.exit_codes import Exit
 
 log = logging.getLogger("matrixd")
@@ -96,6 +97,7 @@ def _run(paths: list[Path]) -> int:
     config = _load(paths)
     if config is None:
         return Exit.CONFIG
+    os.umask(os.umask(0o077) | 0o027)  # database, log and media are nobody else's business
     try:
         logs.start(config.logging.dict_config)
     except (ValueError, OSError) as error:
@@ -131,6 +133,7 @@ def _pid_file(path: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
+        status_file.beside(path).unlink(missing_ok=True)
         pid_file.release(path)
 
 

@@ -30,6 +30,7 @@ class Master:
 
     database: Database
     feed: Feed
+    authenticator: Authenticator
     #: By the resources that a listener serves.
     dispatchers: Mapping[frozenset[str], Dispatcher]
 
@@ -72,6 +73,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     return Master(
         database,
         feed,
+        authenticator,
         {
             frozenset(listener.resources): Dispatcher(
                 Router([route for resource in sorted(listener.resources) for route in routes.get(resource, [])]),

@@ -1,5 +1,7 @@
 """Listeners: ports and Unix sockets, with or without TLS."""
 
+import errno
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +9,15 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.error import CannotListenError
 
 from matrixd.config.listeners import Listener
 from matrixd.config.tls import TlsConfig
 from matrixd.http.kit.dispatch import Dispatcher
 from matrixd.http.kit.route import MAX_JSON_BODY
 from matrixd.http.kit.server import MatrixSite, TrustedProxies
+
+logger = logging.getLogger(__name__)
 
 _BACKLOG = 511
 
@@ -35,12 +40,30 @@ class Listening:
 async def listen(
     reactor: Any, listener: Listener, tls: TlsConfig, dispatchers: Mapping[frozenset[str], Dispatcher]
 ) -> list[Listening]:
-    """Open a listener on all its addresses."""
+    """Open a listener on all its addresses; raises CannotListenError.
+
+    On a machine without IPv6 it is enough that the other addresses can be had.
+    """
     site = MatrixSite(dispatchers[frozenset(listener.resources)], _trusted_proxies(listener), MAX_JSON_BODY)
     opened = []
     for address, endpoint in _endpoints(reactor, listener, tls):
-        opened.append(Listening(address, await endpoint.listen(site)))
+        try:
+            opened.append(Listening(address, await endpoint.listen(site)))
+        except CannotListenError as error:
+            if not _is_spare(listener, error, opened):
+                raise
+            logger.info("not listening on %s: %s", address, error.socketError)
+    if not opened:
+        raise ValueError(f"none of the addresses of port {listener.port} exists on this machine")
     return opened
+
+
+def _is_spare(listener: Listener, error: CannotListenError, opened: list[Listening]) -> bool:
+    """Whether the listener does without the address that `error` is about."""
+    code = getattr(error.socketError, "errno", None)
+    if error.interface == "0.0.0.0" and "::" in listener.bind_addresses:
+        return code == errno.EADDRINUSE and bool(opened)  # the socket of :: takes IPv4 too
+    return ":" in str(error.interface) and code in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def _trusted_proxies(listener: Listener) -> TrustedProxies:

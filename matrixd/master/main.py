@@ -48,6 +48,7 @@ def run(config: Config) -> int:
     installed_reactor.callWhenRunning(process.start)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: installed_reactor.callFromThread(process.stop))
+    signal.signal(signal.SIGHUP, lambda *_: installed_reactor.callFromThread(process.forget))
     installed_reactor.run(installSignalHandlers=False)
     return process.exit_status
 
@@ -100,6 +101,11 @@ class _Process:
             self._status.stop()
         await self._master.stop()
         _stop_reactor()
+
+    def forget(self) -> None:
+        """Forget what is remembered of tokens: a command (`reset_password`) has changed them in the database."""
+        logger.info("SIGHUP: looking tokens up again")
+        self._master.authenticator.forget_all()
 
     def _failed(self, failure: object) -> None:
         get_error: Callable[[], str] = getattr(failure, "getErrorMessage", lambda: str(failure))

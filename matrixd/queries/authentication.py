@@ -74,6 +74,11 @@ class Authenticator:
             self._known.put(token, found, _ENTRY_BYTES)
         return replace(found, first_use_of=row.unused_refresh_nid) if row.unused_refresh_nid is not None else found
 
+    def forget_all(self) -> None:
+        """Look every token up again: a command has changed them beside the server."""
+        self._forgotten += 1
+        self._known.remove_where(lambda requester: True)
+
     def forget_user(self, user_id: str) -> None:
         """Look the user's tokens up again: logged out, locked, made an administrator."""
         self._forgotten += 1

@@ -1,6 +1,7 @@
 """Other processes, seen through their pid and /proc: alive, ours, how old, how big."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,14 @@ class Process:
             return True
         is_script = any(Path(argument).name == program for argument in self.command[:2])
         return is_script or ("-m", program) in zip(self.command, self.command[1:])
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal, as far as /proc tells; without one a signal may end it."""
+    for line in _read(PROC / str(pid) / "status").splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def find(pid: int) -> Process | None:

@@ -85,7 +85,8 @@ class MatrixRequest(Request):
             self.channel.forceAbortClient()
 
     def _client_ip(self) -> str:
-        peer = str(getattr(self.getClientAddress(), "host", ""))
+        # a socket that takes both families shows IPv4 peers as ::ffff:192.0.2.1
+        peer = str(getattr(self.getClientAddress(), "host", "")).removeprefix("::ffff:")
         if not self.channel.trusted_proxies.trust(peer):
             return peer or "unix"
         # The proxy appends the address that it saw: only the last one can be trusted.
