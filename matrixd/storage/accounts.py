@@ -114,10 +114,8 @@ def deactivate(tx: Transaction, account: Account, erase: bool, now_ms: int) -> N
 
 def still_leaving(tx: Transaction) -> list[str]:
     """The deactivated users who have not been taken out of their rooms."""
-    return [
-        row[0]
-        for row in tx.all("SELECT u.user_id FROM accounts a JOIN users u ON u.user_nid = a.user_nid WHERE a.leaving = 1")
-    ]
+    found = tx.all("SELECT u.user_id FROM accounts a JOIN users u ON u.user_nid = a.user_nid WHERE a.leaving = 1")
+    return [user_id for (user_id,) in found]
 
 
 def has_left(tx: Transaction, user_id: str) -> None:
