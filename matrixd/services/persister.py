@@ -362,4 +362,6 @@ def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:
         thread_id=p.thread_id,
         push_deltas=tuple((user_nids[user_id], notify, highlight) for user_id, notify, highlight in p.push_deltas),
         redacted=p.redaction.redacted if p.redaction is not None else None,
+        joined_count=p.end.joined_count,
+        invited_count=p.end.invited_count,
     )

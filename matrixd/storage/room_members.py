@@ -88,3 +88,18 @@ def share_a_room(tx: Transaction, user_nid: int, other_nid: int) -> bool:
         (other_nid, user_nid),
     )
     return row is not None
+
+
+def first(
+    tx: Transaction, room_nid: int, except_nid: int, memberships: Collection[str], limit: int
+) -> list[str]:
+    """The user IDs of the members of a room, but for one, whose membership is the oldest."""
+    condition, parameter = tx.among("m.membership", list(memberships))
+    return [
+        row[0]
+        for row in tx.all(
+            "SELECT u.user_id FROM room_members m JOIN users u ON u.user_nid = m.user_nid"
+            f" WHERE m.room_nid = ? AND m.user_nid <> ? AND {condition} ORDER BY m.pos LIMIT ?",
+            (room_nid, except_nid, parameter, limit),
+        )
+    ]

@@ -47,6 +47,17 @@ class EventRow:
     push_deltas: tuple[tuple[int, int, int], ...]
     #: The event that this one redacted, already pruned, if it was there.
     redacted: Event | None
+    #: Members of the room after this event.
+    joined_count: int
+    invited_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomForgotten:
+    """A local user forgot a room. Without a stream of its own."""
+
+    user_nid: int
+    room_nid: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,210 @@
+"""The per-user room index in memory: which rooms a user has to do with, and how far each of them has come.
+
+Both kinds of sync begin here. An index is read from the database once, and then kept by the feed for as long as the cache
+has room for it or somebody waits on it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from weakref import WeakSet, WeakValueDictionary
+
+from twisted.internet.defer import Deferred
+
+from matrixd.queries.feed import Feed
+from matrixd.storage import room_members, rooms
+from matrixd.storage.database import Database
+from matrixd.storage.room_members import Member
+from matrixd.storage.rooms import Room
+from matrixd.storage.rows import EventRow, RoomForgotten
+from matrixd.storage.transaction import Transaction
+from matrixd.util.lru import CacheBudget
+from matrixd.util.single_flight import SingleFlight
+
+_INDEX_BYTES = 1_000
+_ENTRY_BYTES = 700
+
+
+class LiveRoom:
+    """A room that is in somebody's index."""
+
+    __slots__ = ("__weakref__", "invited_count", "joined_count", "last_pos", "room_id", "room_nid", "watchers")
+
+    def __init__(self, room: Room) -> None:
+        self.room_nid = room.room_nid
+        self.room_id = room.room_id
+        #: Position of the newest event.
+        self.last_pos = room.last_pos
+        self.joined_count = room.joined_count
+        self.invited_count = room.invited_count
+        self.watchers: WeakSet[UserRooms] = WeakSet()
+
+
+@dataclass(slots=True)
+class RoomEntry:
+    """A user's place in a room."""
+
+    room: LiveRoom
+    membership: str
+    #: Position and number of the newest m.room.member event of the user, and who sent it.
+    pos: int
+    event_nid: int
+    sender_nid: int
+    forgotten: bool
+    #: The user has had this membership at least since this position.
+    since: int
+
+
+class UserRooms:
+    """The index of one user."""
+
+    __slots__ = ("__weakref__", "entries", "user_nid", "waiters")
+
+    def __init__(self, user_nid: int) -> None:
+        self.user_nid = user_nid
+        self.entries: dict[int, RoomEntry] = {}
+        #: Fired, and emptied, when something happens that a sync of the user may have to tell.
+        self.waiters: set[Deferred[None]] = set()
+
+    def is_joined(self, room_nid: int) -> bool:
+        """Whether the user is in the room."""
+        entry = self.entries.get(room_nid)
+        return entry is not None and entry.membership == "join"
+
+    def joined(self) -> list[RoomEntry]:
+        """The rooms that the user is in."""
+        return [entry for entry in self.entries.values() if entry.membership == "join"]
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        waiters, self.waiters = self.waiters, set()
+        for waiter in waiters:
+            waiter.callback(None)
+
+
+class UserRoomsIndex:
+    """The indexes of the users in use."""
+
+    def __init__(self, database: Database, feed: Feed, budget: CacheBudget) -> None:
+        self._database = database
+        self._cache = budget.cache("user_rooms", int, UserRooms)
+        self._live: WeakValueDictionary[int, LiveRoom] = WeakValueDictionary()
+        self._users: WeakValueDictionary[int, UserRooms] = WeakValueDictionary()
+        self._loading: SingleFlight[int, UserRooms] = SingleFlight()
+        # Membership changes that come by while an index is being read; bounded by the loads under way.
+        self._missed: dict[int, list[EventRow]] = {}
+        feed.subscribe(EventRow, self._on_event)
+        feed.subscribe(RoomForgotten, self._on_forgotten)
+
+    async def get(self, user_nid: int) -> UserRooms:
+        """The index of a user."""
+        known = self.find(user_nid)
+        if known is not None:
+            return known
+        return await self._loading.run(user_nid, lambda: self._load(user_nid))
+
+    def find(self, user_nid: int) -> UserRooms | None:
+        """The index of a user, if it is in memory."""
+        return self._cache.get(user_nid) or self._users.get(user_nid)
+
+    def room(self, room_nid: int) -> LiveRoom | None:
+        """A room, if it is in somebody's index in memory."""
+        return self._live.get(room_nid)
+
+    def wake_users(self, user_nids: Iterable[int]) -> None:
+        """Let the syncs of some users look again."""
+        for user_nid in user_nids:
+            index = self._users.get(user_nid)
+            if index is not None and index.waiters:
+                index.wake()
+
+    def wake_rooms(self, room_nids: Iterable[int], matters: Callable[[RoomEntry], bool]) -> None:
+        """Let the syncs of those who are in a room look again, if the change matters to them."""
+        for room_nid in room_nids:
+            room = self._live.get(room_nid)
+            if room is None:
+                continue
+            for index in list(room.watchers):
+                if index.waiters and matters(index.entries[room_nid]):
+                    index.wake()
+
+    async def _load(self, user_nid: int) -> UserRooms:
+        self._missed[user_nid] = []
+        try:
+            members, found = await self._database.read(_read, user_nid)
+        finally:
+            missed = self._missed.pop(user_nid)
+        index = UserRooms(user_nid)
+        for member in members:
+            self._enter(index, self._live_room(found[member.room_nid]), member)
+        self._users[user_nid] = index
+        for row in missed:
+            self._apply(index, row)
+        self._cache.put(user_nid, index, _INDEX_BYTES + _ENTRY_BYTES * len(index.entries))
+        return index
+
+    def _live_room(self, room: Room) -> LiveRoom:
+        live = self._live.get(room.room_nid)
+        if live is None:
+            live = self._live[room.room_nid] = LiveRoom(room)
+        elif room.last_pos > live.last_pos:
+            live.last_pos, live.joined_count, live.invited_count = room.last_pos, room.joined_count, room.invited_count
+        return live
+
+    def _enter(self, index: UserRooms, room: LiveRoom, member: Member) -> None:
+        index.entries[room.room_nid] = RoomEntry(
+            room, member.membership, member.pos, member.event_nid, member.sender_nid, member.forgotten, member.pos
+        )
+        room.watchers.add(index)
+
+    def _on_event(self, row: EventRow) -> None:
+        live = self._live.get(row.room_nid)
+        if live is not None:
+            live.last_pos = row.pos
+            live.joined_count, live.invited_count = row.joined_count, row.invited_count
+        if row.member is not None and row.member.is_local:
+            missed = self._missed.get(row.member.user_nid)
+            if missed is not None:
+                missed.append(row)
+            index = self._users.get(row.member.user_nid)
+            if index is not None:
+                self._apply(index, row)
+                self._cache.resize(index.user_nid, _INDEX_BYTES + _ENTRY_BYTES * len(index.entries))
+
+    def _apply(self, index: UserRooms, row: EventRow) -> None:
+        member = row.member
+        assert member is not None
+        entry = index.entries.get(row.room_nid)
+        if entry is not None and entry.pos >= row.pos:
+            return
+        if entry is not None:
+            if entry.membership != member.membership:
+                entry.since = row.pos
+            entry.membership, entry.pos, entry.event_nid = member.membership, row.pos, row.event_nid
+            entry.sender_nid, entry.forgotten = row.sender_nid, False
+            return
+        live = self._live.get(row.room_nid)
+        if live is None:
+            live = self._live[row.room_nid] = LiveRoom(_room_of(row))
+        index.entries[row.room_nid] = RoomEntry(
+            live, member.membership, row.pos, row.event_nid, row.sender_nid, False, row.pos
+        )
+        live.watchers.add(index)
+
+    def _on_forgotten(self, row: RoomForgotten) -> None:
+        index = self._users.get(row.user_nid)
+        entry = index.entries.get(row.room_nid) if index is not None else None
+        if entry is not None:
+            entry.forgotten = True
+
+
+def _read(tx: Transaction, user_nid: int) -> tuple[Sequence[Member], dict[int, Room]]:
+    members = room_members.of_user(tx, user_nid)
+    return members, rooms.by_nids(tx, [member.room_nid for member in members])
+
+
+def _room_of(row: EventRow) -> Room:
+    return Room(
+        room_nid=row.room_nid, room_id=row.event.room_id, version=row.event.version.identifier, extremities=(),
+        depth=row.event.depth, last_pos=row.pos, bump_pos=row.pos, unread=row.unread,
+        joined_count=row.joined_count, invited_count=row.invited_count, published=False, blocked=False,
+    )
