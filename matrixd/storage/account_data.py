@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#client-config
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -54,9 +54,17 @@ def of_room(tx: Transaction, user_nid: int, room_nid: int) -> list[AccountDataRo
     return [AccountDataRow(row[0], user_nid, room_nid, row[1], orjson.loads(row[2])) for row in rows]
 
 
-def with_type(tx: Transaction, data_type: str) -> dict[int, dict[str, Any]]:
-    """The global content of one type of every user who has it (`m.ignored_user_list` for the push rules)."""
-    rows = tx.all("SELECT user_nid, content FROM account_data WHERE room_nid = 0 AND type = ?", (data_type,))
+def with_type(
+    tx: Transaction, data_type: str, user_nids: Collection[int] | None = None
+) -> dict[int, dict[str, Any]]:
+    """The global content of one type of those users, or of all, who have it."""
+    condition, params = "", []
+    if user_nids is not None:
+        among, parameter = tx.among("user_nid", list(user_nids))
+        condition, params = f" AND {among}", [parameter]
+    rows = tx.all(
+        f"SELECT user_nid, content FROM account_data WHERE room_nid = 0 AND type = ?{condition}", (data_type, *params)
+    )
     return {row[0]: orjson.loads(row[1]) for row in rows}
 
 

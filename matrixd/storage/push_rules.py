@@ -30,6 +30,11 @@ def of_users(tx: Transaction, user_nids: Collection[int]) -> dict[int, dict[str,
     return {row[0]: orjson.loads(row[1]) for row in rows}
 
 
+def all_users(tx: Transaction) -> list[int]:
+    """The users who have rules of their own."""
+    return [row[0] for row in tx.all("SELECT user_nid FROM push_rules WHERE changes <> '{}'")]
+
+
 def put(tx: Transaction, user_nid: int, changes: Mapping[str, Any]) -> None:
     """Replace a user's changes, and announce it."""
     pos = tx.next_id("push_rules")
