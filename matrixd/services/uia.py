@@ -206,9 +206,6 @@ def _is_complete(operation: Operation, completed: Mapping[str, str]) -> bool:
 
 
 def _next_stages(operation: Operation, completed: Mapping[str, str]) -> Sequence[str]:
-    """The first stage of each flow that is not completed, where all completed stages are of that flow."""
-    found = []
-    for flow in operation.flows:
-        if set(completed) <= set(flow):
-            found += [stage for stage in flow if stage not in completed][:1]
-    return found
+    """The first stage of each flow that is not completed."""
+    missing = ([stage for stage in flow if stage not in completed] for flow in operation.flows)
+    return [stages[0] for stages in missing if stages]
