@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from matrixd.config.options import Options
-from matrixd.config.server_name import server_name
+from matrixd.config.server_name import remote_server_name
 from matrixd.config.values import IPNetwork, boolean, choice, duration_ms, each, ip_range, number, path, text
 
 SECOND_MS = 1000
@@ -62,7 +62,7 @@ def read(options: Options) -> FederationConfig:
     """Reads the options of federation and of outbound connections."""
     section = options.section("federation")
     insecure = options.read("use_insecure_ssl_client_just_for_testing_do_not_use", boolean, False)
-    whitelist = options.read("federation_domain_whitelist", each(server_name), None)
+    whitelist = options.read("federation_domain_whitelist", each(remote_server_name), None)
     return FederationConfig(
         domain_whitelist=None if whitelist is None else frozenset(whitelist),
         addresses=_address_rules(options),

@@ -8,7 +8,7 @@ import signedjson.key
 from signedjson.types import SigningKey
 
 from matrixd.config.options import Options
-from matrixd.config.server_name import server_name
+from matrixd.config.server_name import remote_server_name
 from matrixd.config.values import boolean, by_key, duration_ms, integer, path, section, text, wrong
 from matrixd.config.yaml_tree import Value
 
@@ -108,7 +108,9 @@ def _public_key(value: Value) -> str:
 
 def _trusted(options: Options) -> TrustedKeyServer:
     return TrustedKeyServer(
-        server_name=options.required("server_name", server_name, "localhost", "Name the server, such as `matrix.org`."),
+        server_name=options.required(
+            "server_name", remote_server_name, "localhost", "Name the server, such as `matrix.org`."
+        ),
         verify_keys=options.read("verify_keys", by_key(_public_key), {}),
         accept_keys_insecurely=options.read("accept_keys_insecurely", boolean, False),
     )

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from matrixd.config.values import text, wrong
 from matrixd.config.yaml_tree import Value
+from matrixd.core.identifiers import is_server_name
 
 MAX_LENGTH = 230
 _DNS_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
@@ -24,7 +25,7 @@ def refusal(name: str) -> str | None:
         return f"is longer than {MAX_LENGTH} characters"
     if name != name.lower():
         return "has upper-case letters"
-    return _host_refusal(host) or _port_refusal(port)
+    return _host_refusal(host) or _port_refusal(port) or (None if is_server_name(name) else "is not a server name")
 
 
 def server_name(value: Value) -> str:
@@ -33,6 +34,14 @@ def server_name(value: Value) -> str:
     reason = refusal(name)
     if reason:
         raise wrong(value, f"{reason}.", "Write a host name such as `example.com`, with a port only if you need one.")
+    return name
+
+
+def remote_server_name(value: Value) -> str:
+    """Parser of another server's name: whatever the grammar allows."""
+    name = text(value)
+    if not is_server_name(name):
+        raise wrong(value, f"is `{name}`, which is no server name.", "Write for example `matrix.org`.")
     return name
 
 

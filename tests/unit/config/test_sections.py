@@ -9,10 +9,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from matrixd.config.memory import MIB, default_budget
 from matrixd.config.server import guessed_url
 from matrixd.config.server_name import refusal
+from matrixd.core.identifiers import is_server_name
 
 from .conftest import Complainer, Loader
 
@@ -45,6 +48,25 @@ def test_server_names(name: str) -> None:
 )
 def test_no_server_names(name: str, reason: str) -> None:
     assert refusal(name) == reason
+
+
+@settings(max_examples=150)
+@given(
+    st.from_regex(
+        r"(\[[0-9a-f:.]{0,20}\]|[A-Za-z0-9.-]{0,12}|[0-9]{1,3}(\.[0-9]{1,3}){3})(:[0-9]{0,6})?", fullmatch=True
+    )
+)
+def test_what_is_taken_for_a_server_name_is_one(name: str) -> None:
+    if refusal(name) is None:
+        assert is_server_name(name)
+
+
+def test_other_servers_may_have_names_that_we_would_not_choose(load_text: Loader, faults: Complainer) -> None:
+    config = load_text("federation_domain_whitelist: [Example.com, 1.2.3.4]\n")
+    assert config.federation.domain_whitelist == {"Example.com", "1.2.3.4"}
+    assert faults("federation_domain_whitelist: ['https://a.example']\n") == [
+        "2 federation_domain_whitelist[0]: is `https://a.example`, which is no server name."
+    ]
 
 
 def test_listeners_that_others_reach_need_a_decision(faults: Complainer, load_text: Loader) -> None:
