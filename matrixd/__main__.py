@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import resource
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from matrixd.util import logs, pid_file, status_file
 from matrixd.util.exit_codes import Exit
 
 log = logging.getLogger("matrixd")
+
+MOST_OPEN_FILES = 2**20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,6 +101,7 @@ def _run(paths: list[Path]) -> int:
     if config is None:
         return Exit.CONFIG
     os.umask(os.umask(0o077) | 0o027)  # database, log and media are nobody else's business
+    _raise_file_limit(config.server.soft_file_limit)
     try:
         logs.start(config.logging.dict_config)
     except (ValueError, OSError) as error:
@@ -118,6 +122,13 @@ def _run(paths: list[Path]) -> int:
             raise
         print(f"Cannot write pid_file {error.filename}: {error.strerror}", file=sys.stderr)
         return Exit.FAILED
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Every connection takes an open file. 0: as many as may be had, within reason."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted or most, most), hard))
 
 
 def _with_cause(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import sys
 import types
 from collections.abc import Iterator
@@ -108,6 +109,19 @@ def test_a_pid_file_that_cannot_be_written(config_path: Path, ran: list[Config],
 def test_files_of_the_server_are_nobody_elses(config_path: Path, ran: list[Config]) -> None:
     command.main(["-c", str(config_path)])
     assert os.umask(0o022) == 0o027
+
+
+def test_the_limit_of_open_files(config_path: Path, ran: list[Config]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        command.main(["-c", str(config_path)])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[1], command.MOST_OPEN_FILES)
+        with config_path.open("a") as file:
+            file.write("soft_file_limit: 300\n")
+        command.main(["-c", str(config_path)])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize(
