@@ -31,6 +31,7 @@ CREATE TABLE account_data (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX account_data_pos ON account_data (user_nid, pos);
+CREATE INDEX account_data_ignored ON account_data (user_nid) WHERE room_nid = 0 AND type = 'm.ignored_user_list';
 
 -- push_rules: what a user changed of the push rules.
 -- Writer: storage.push_rules. Lives: until changed. Deleted: by the push rules API; on deactivation.

@@ -35,6 +35,7 @@ class MemberRulesets:
         self._ignored: dict[str, frozenset[str]] = {}
         #: Numbers of users whose rules or ignore list must be read; None: those of all.
         self._stale: set[int] | None = None
+        self._is_reading = False
         self._refreshing: SingleFlight[str, None] = SingleFlight()
         feed.subscribe(PushRulesRow, self._on_rules)
         feed.subscribe(AccountDataRow, self._on_account_data)
@@ -77,16 +78,19 @@ class MemberRulesets:
         return made
 
     async def _refresh(self) -> None:
-        while self._stale is None or self._stale:
+        while self._stale is None or self._stale or self._is_reading:
             await self._refreshing.run("", self._read_stale)
 
     async def _read_stale(self) -> None:
         stale, self._stale = self._stale, set()
+        self._is_reading = True
         try:
             read = await self._database.read(_read, stale)
         except BaseException:
             self._stale = None if stale is None else stale | self._stale
             raise
+        finally:
+            self._is_reading = False
         for user_nid, (user_id, has_rules, ignored) in read.items():
             self._compiled.remove(user_id)
             if has_rules:
@@ -116,7 +120,7 @@ def _both(known: Mapping[str, object], members: Collection[str]) -> list[str]:
 def _read(tx: Transaction, user_nids: set[int] | None) -> dict[int, tuple[str, bool, frozenset[str]]]:
     """User number -> user ID, whether the user has push rules of their own, whom the user ignores."""
     rules = push_rules.of_users(tx, push_rules.all_users(tx) if user_nids is None else user_nids)
-    ignored = account_data.with_type(tx, IGNORED_USERS, user_nids)
+    ignored = account_data.ignored_user_lists(tx, user_nids)
     names = users.by_nids(tx, {*rules, *ignored} if user_nids is None else user_nids)
     return {nid: (user_id, nid in rules, _ignored_users(ignored.get(nid, {}))) for nid, user_id in names.items()}
 
