@@ -1,9 +1,16 @@
 """Which event refers to which."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from matrixd.storage.stored_event import StoredEvent, select_with
 from matrixd.storage.transaction import Transaction
+
+#: How many levels of relations are followed where a client asks for indirect ones.
+#: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidrelationseventid, `recurse`
+MAX_LEVELS = 3
+
+_NOT_IGNORED = " AND r.sender_nid NOT IN (SELECT user_nid FROM users WHERE {})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +49,90 @@ def thread_root(tx: Transaction, event_nid: int) -> str | None:
     """The root of the thread that an event is in."""
     row = tx.one("SELECT parent_id FROM event_relations WHERE event_nid = ? AND rel_type = 'm.thread'", (event_nid,))
     return None if row is None else str(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The events that relate to one parent in one way."""
+
+    count: int
+    newest_pos: int
+    #: Whether the reader sent one of them.
+    by_reader: bool
+
+    def __add__(self, other: "Children") -> "Children":
+        return Children(
+            self.count + other.count, max(self.newest_pos, other.newest_pos), self.by_reader or other.by_reader
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which relations count for a reader: of one room, from position `first` to `last`, not by those they ignore."""
+
+    room_nid: int
+    reader_nid: int
+    ignored: Collection[str]
+    first: int
+    last: int
+
+    def condition(self, tx: Transaction) -> tuple[str, list[object]]:
+        """A condition on `r` (event_relations), and its parameters."""
+        condition, params = "r.room_nid = ? AND r.pos BETWEEN ? AND ?", [self.room_nid, self.first, self.last]
+        if not self.ignored:
+            return condition, list(params)
+        ignored, parameter = tx.among("user_id", sorted(self.ignored))
+        return condition + _NOT_IGNORED.format(ignored), [*params, parameter]
+
+
+def children(
+    tx: Transaction, scope: Scope, parent_ids: Collection[str], rel_types: Collection[str]
+) -> dict[tuple[str, str], Children]:
+    """What relates to some events in some ways: (parent's event ID, rel_type) -> children. Reads an index alone."""
+    parents, parent_parameter = tx.among("r.parent_id", list(parent_ids))
+    types, type_parameter = tx.among("r.rel_type", list(rel_types))
+    condition, params = scope.condition(tx)
+    rows = tx.all(
+        "SELECT r.parent_id, r.rel_type, COUNT(*), MAX(r.pos), MAX(CASE WHEN r.sender_nid = ? THEN 1 ELSE 0 END)"
+        f" FROM event_relations r WHERE {condition} AND {parents} AND {types} GROUP BY r.parent_id, r.rel_type",
+        (scope.reader_nid, *params, parent_parameter, type_parameter),
+    )
+    return {(row[0], row[1]): Children(row[2], row[3], bool(row[4])) for row in rows}
+
+
+def newest_edits(
+    tx: Transaction, scope: Scope, parent_ids: Collection[str], each: int
+) -> list[tuple[str, StoredEvent]]:
+    """The newest edits of each of some events by its own sender: (parent's event ID, edit), at most `each` of a parent.
+
+    Newest by the largest `origin_server_ts`, then the largest event ID (client-server API, "Server-side aggregation of
+    m.replace relationships").
+    """
+    parents, parameter = tx.among("r.parent_id", list(parent_ids))
+    condition, params = scope.condition(tx)
+    found = select_with(
+        tx,
+        "n.parent_id",
+        "JOIN (SELECT c.event_nid, r.parent_id, ROW_NUMBER() OVER (PARTITION BY r.parent_id"
+        " ORDER BY c.origin_server_ts DESC, c.event_id DESC) AS place FROM event_relations r"
+        " JOIN events c ON c.event_nid = r.event_nid JOIN events p ON p.event_id = r.parent_id"
+        f" WHERE {condition} AND {parents} AND r.rel_type = 'm.replace' AND c.sender_nid = p.sender_nid"
+        " AND c.type = p.type AND c.key_nid IS NULL AND c.verdict IS NULL) n ON n.event_nid = e.event_nid",
+        "n.place <= ?",
+        (*params, parameter, each),
+    )
+    return [(parent_id, stored) for (parent_id,), stored in found]
+
+
+def references(tx: Transaction, scope: Scope, parent_ids: Collection[str], each: int) -> list[tuple[str, str]]:
+    """The first `each` events that reference each of some events: (parent's event ID, event ID), oldest first."""
+    parents, parameter = tx.among("r.parent_id", list(parent_ids))
+    condition, params = scope.condition(tx)
+    rows = tx.all(
+        "SELECT n.parent_id, e.event_id FROM (SELECT r.event_nid, r.parent_id, r.pos,"
+        " ROW_NUMBER() OVER (PARTITION BY r.parent_id ORDER BY r.pos) AS place FROM event_relations r"
+        f" WHERE {condition} AND {parents} AND r.rel_type = 'm.reference') n"
+        " JOIN events e ON e.event_nid = n.event_nid WHERE n.place <= ? AND e.verdict IS NULL ORDER BY n.pos",
+        (*params, parameter, each),
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -79,6 +79,68 @@ def in_stream(tx: Transaction, room_nid: int, after: int, up_to: int, limit: int
     return found[::-1] if newest else found
 
 
+#: A place in a room's history: (depth, position).
+Place = tuple[int, int]
+
+
+def page(
+    tx: Transaction, room_nid: int, start: Place | None, end: Place | None, backwards: bool, limit: int
+) -> list[StoredEvent]:
+    """Part of a room's history in its order, (depth, position); the newest first if `backwards`.
+
+    Backwards from `start` (included) to `end` (excluded); forwards from `start` (excluded) to `end` (included). None
+    is as far as there is something.
+    """
+    order = "DESC" if backwards else "ASC"
+    conditions, params = ["e.room_nid = ?", "e.pos IS NOT NULL", "e.verdict IS NULL"], [room_nid]
+    for place, comparison in ((start, "<=" if backwards else ">"), (end, ">" if backwards else "<=")):
+        if place is not None:
+            conditions.append(f"(e.depth, e.pos) {comparison} (?, ?)")
+            params += place
+    condition = " AND ".join(conditions)
+    return select(tx, f"{condition} ORDER BY e.depth {order}, e.pos {order} LIMIT ?", (*params, limit))
+
+
+def last_place(tx: Transaction, room_nid: int, up_to: int) -> Place | None:
+    """The place of the newest event of a room's timeline at or before a position."""
+    row = tx.one(
+        "SELECT depth, pos FROM events WHERE room_nid = ? AND pos <= ? ORDER BY pos DESC LIMIT 1", (room_nid, up_to)
+    )
+    return None if row is None else (row[0], row[1])
+
+
+def is_beside_event(tx: Transaction, room_nid: int, place: Place) -> bool:
+    """Whether a room has an event directly before or after a place."""
+    depth, pos = place
+    row = tx.one(
+        "SELECT 1 FROM events WHERE room_nid = ? AND depth = ? AND pos IN (?, ?) LIMIT 1",
+        (room_nid, depth, pos, pos + 1),
+    )
+    return row is not None
+
+
+def at_positions(tx: Transaction, positions: Collection[int]) -> dict[int, StoredEvent]:
+    """The accepted events with these positions."""
+    if not positions:
+        return {}
+    condition, parameter = tx.among("e.pos", list(positions))
+    found = select(tx, f"{condition} AND e.verdict IS NULL", (parameter,))
+    return {item.pos: item for item in found if item.pos is not None}
+
+
+def nearest_in_time(
+    tx: Transaction, room_nid: int, ts: int, backwards: bool, limit: int, skip: int = 0
+) -> list[StoredEvent]:
+    """A room's accepted events sent at or after a moment (ms), or at or before it; the nearest first."""
+    comparison, order = ("<=", "DESC") if backwards else (">=", "ASC")
+    return select(
+        tx,
+        f"e.room_nid = ? AND e.origin_server_ts {comparison} ? AND e.pos IS NOT NULL AND e.verdict IS NULL"
+        f" ORDER BY e.origin_server_ts {order}, e.pos {order} LIMIT ? OFFSET ?",
+        (room_nid, ts, limit, skip),
+    )
+
+
 def prune(tx: Transaction, event_nid: int, redacted: Event, redaction_nid: int) -> None:
     """Replace an event's JSON by what its redaction leaves."""
     tx.execute(

@@ -1,10 +1,10 @@
 """Room state as intervals along the room's timeline."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from matrixd.core.event import Event
-from matrixd.storage.stored_event import StoredEvent, select
+from matrixd.storage.stored_event import StoredEvent, select, select_with
 from matrixd.storage.transaction import Transaction
 
 StateKey = tuple[str, str]
@@ -124,11 +124,47 @@ def changed_between(tx: Transaction, room_nid: int, after: int, up_to: int) -> d
 
 def key_intervals(tx: Transaction, room_nid: int, key: StateKey) -> list[tuple[int, int | None, Event]]:
     """Every event that held a key of a room's state: (valid from, valid to, event), oldest first."""
-    rows = tx.all(
-        "SELECT s.valid_from, s.valid_to, s.event_nid FROM room_state s JOIN state_keys k ON k.key_nid = s.key_nid"
-        " WHERE s.room_nid = ? AND k.type = ? AND k.state_key = ? ORDER BY s.valid_from",
-        (room_nid, *key),
+    return [(item.valid_from, item.valid_to, item.event) for item in intervals(tx, room_nid, [key])]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An event that held its type and state key after the positions `valid_from` to `valid_to` - 1."""
+
+    valid_from: int
+    #: None: it still does.
+    valid_to: int | None
+    event: Event
+
+
+def intervals(tx: Transaction, room_nid: int, keys: Sequence[StateKey], since: int = 0) -> list[Interval]:
+    """The intervals of a few keys, oldest first, but for those that ended before position `since`.
+
+    The state before the event at position `since` is among them.
+    """
+    either = " OR ".join(["(type = ? AND state_key = ?)"] * len(keys))
+    found = select_with(
+        tx,
+        "s.valid_from, s.valid_to",
+        "JOIN room_state s ON s.event_nid = e.event_nid",
+        f"s.room_nid = ? AND s.key_nid IN (SELECT key_nid FROM state_keys WHERE {either})"
+        " AND (s.valid_to IS NULL OR s.valid_to >= ?) ORDER BY s.valid_from",
+        (room_nid, *(part for key in keys for part in key), since),
     )
-    condition, parameter = tx.among("e.event_nid", [row[2] for row in rows])
-    loaded = {found.event_nid: found.event for found in select(tx, condition, (parameter,))}
-    return [(row[0], row[1], loaded[row[2]]) for row in rows]
+    return [Interval(valid_from, valid_to, stored.event) for (valid_from, valid_to), stored in found]
+
+
+def replaced(tx: Transaction, event_nids: Collection[int]) -> dict[int, StoredEvent]:
+    """The state event that each of some state events took the place of, by the number of the new one."""
+    if not event_nids:
+        return {}
+    condition, parameter = tx.among("n.event_nid", list(event_nids))
+    found = select_with(
+        tx,
+        "n.event_nid",
+        "JOIN events n ON e.event_nid = (SELECT p.event_nid FROM room_state p WHERE p.room_nid = n.room_nid"
+        " AND p.key_nid = n.key_nid AND p.valid_from < n.pos ORDER BY p.valid_from DESC LIMIT 1)",
+        condition,
+        (parameter,),
+    )
+    return {nid: stored for (nid,), stored in found}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -42,3 +43,12 @@ def stored(row: tuple[object, ...]) -> StoredEvent:
 def select(tx: Transaction, condition: str, params: Sequence[object]) -> list[StoredEvent]:
     """Events by a condition on `e` (events) and `r` (rooms); it may go on with ORDER BY and LIMIT."""
     return [stored(row) for row in tx.all(f"SELECT {_COLUMNS} {_FROM} WHERE {condition}", params)]
+
+
+def select_with(
+    tx: Transaction, columns: str, joins: str, condition: str, params: Sequence[object]
+) -> list[tuple[tuple[Any, ...], StoredEvent]]:
+    """Events with further columns of what is joined to them: (values of `columns`, event). `joins` begins with JOIN."""
+    count = _COLUMNS.count(",") + 1
+    rows = tx.all(f"SELECT {_COLUMNS}, {columns} {_FROM} {joins} WHERE {condition}", params)
+    return [(row[count:], stored(row[:count])) for row in rows]

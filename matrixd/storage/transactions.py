@@ -5,6 +5,16 @@ from collections.abc import Collection, Sequence
 from matrixd.storage.transaction import Transaction
 
 
+def key(endpoint: str, txn_id: str) -> str:
+    """How a transaction ID is stored: a device may use it once with each endpoint (method and path but for the ID)."""
+    return f"{txn_id}\n{endpoint}"
+
+
+def client_txn_id(stored_key: str) -> str:
+    """The transaction ID as the client chose it."""
+    return stored_key.rpartition("\n")[0]
+
+
 def insert(tx: Transaction, rows: Sequence[tuple[int, str, int, int]]) -> None:
     """Note (device, transaction ID, event, time in ms) of new events; a transaction ID that is there is an error."""
     tx.insert_many("transactions", ("device_nid", "txn_id", "event_nid", "created_ts"), rows)
