@@ -75,6 +75,9 @@ CREATE TABLE events (
 ) STRICT;
 
 CREATE UNIQUE INDEX events_pos ON events (pos) WHERE pos IS NOT NULL;
+-- a room in the order of arrival, for sync
+CREATE INDEX events_room ON events (room_nid, pos) WHERE pos IS NOT NULL;
+-- a room in the order of its history, for pages of it
 CREATE INDEX events_timeline ON events (room_nid, depth, pos) WHERE pos IS NOT NULL;
 
 -- room_state: room state as intervals along the room's timeline: the event held the key from valid_from
@@ -124,7 +127,8 @@ CREATE TABLE event_relations (
     pos INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX event_relations_parent ON event_relations (parent_id, rel_type, pos);
+-- room_nid and sender_nid: so that counting a thread, and whether a user takes part in it, reads the index alone
+CREATE INDEX event_relations_parent ON event_relations (parent_id, rel_type, pos, room_nid, sender_nid);
 
 -- redactions: redactions by the event that they redact, so that one which arrives first is not lost.
 -- Writer: storage.redactions, in the persister's commit. Lives: as long as the redaction. Deleted: with the room's history.

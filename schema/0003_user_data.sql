@@ -89,7 +89,8 @@ CREATE TABLE read_marks (
     PRIMARY KEY (user_nid, room_nid, thread_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX event_relations_unread ON event_relations (room_nid, pos) WHERE rel_type = 'm.thread' AND notifies = 1;
+-- for unread counts, and for the list of a room's threads
+CREATE INDEX event_relations_threads ON event_relations (room_nid, pos) WHERE rel_type = 'm.thread';
 
 -- presence: the last presence that local users chose, so that a restart keeps the status message.
 -- Writer: storage.presence. Lives: until changed. Deleted: on deactivation.

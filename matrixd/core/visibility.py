@@ -51,6 +51,16 @@ def user_may_see(event: Event, standpoint: Standpoint) -> bool:
     """
     visibilities, after = _visibilities(event, standpoint.visibility), _membership_after(event, standpoint.user_id)
     memberships = {standpoint.membership, after} if after is not None else {standpoint.membership}
+    return history_is_visible(visibilities, memberships, standpoint.joined_later)
+
+
+def history_is_visible(
+    visibilities: Collection[HistoryVisibility], memberships: Collection[str | None], joined_later: bool
+) -> bool:
+    """Whether someone may see what was sent under one of the visibilities while having one of the memberships.
+
+    https://spec.matrix.org/v1.19/client-server-api/#server-behaviour-6
+    """
     # Rule 1: the world may read.
     if HistoryVisibility.WORLD_READABLE in visibilities:
         return True
@@ -58,7 +68,7 @@ def user_may_see(event: Event, standpoint: Standpoint) -> bool:
     if "join" in memberships:
         return True
     # Rule 3: … or came later, and members share the history …
-    if HistoryVisibility.SHARED in visibilities and standpoint.joined_later:
+    if HistoryVisibility.SHARED in visibilities and joined_later:
         return True
     # Rule 4: … or was invited, and that suffices. Rule 5: nobody else may.
     return HistoryVisibility.INVITED in visibilities and "invite" in memberships
@@ -88,11 +98,7 @@ def server_may_see(event: Event, standpoint: ServerStandpoint) -> bool:
     if target.partition(":")[2] == standpoint.server_name:
         after = _membership_after(event, target)
         memberships |= {after} if after is not None else set()
-    if HistoryVisibility.WORLD_READABLE in visibilities or "join" in memberships:
-        return True
-    if HistoryVisibility.SHARED in visibilities and standpoint.joined_later:
-        return True
-    return HistoryVisibility.INVITED in visibilities and "invite" in memberships
+    return history_is_visible(visibilities, memberships, standpoint.joined_later)
 
 
 def _visibilities(event: Event, before: HistoryVisibility) -> Collection[HistoryVisibility]:

@@ -1,6 +1,6 @@
 """Which event refers to which."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrixd.storage.stored_event import StoredEvent, select_with
@@ -68,36 +68,40 @@ class Children:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which relations count for a reader: of one room, from position `first` to `last`, not by those they ignore."""
+    """Which relations count for a reader: from position `first` to `last`, and not by those whom they ignore."""
 
-    room_nid: int
     reader_nid: int
-    ignored: Collection[str]
+    #: User IDs.
+    ignored: frozenset[str]
     first: int
     last: int
 
     def condition(self, tx: Transaction) -> tuple[str, list[object]]:
         """A condition on `r` (event_relations), and its parameters."""
-        condition, params = "r.room_nid = ? AND r.pos BETWEEN ? AND ?", [self.room_nid, self.first, self.last]
         if not self.ignored:
-            return condition, list(params)
+            return "r.pos BETWEEN ? AND ?", [self.first, self.last]
         ignored, parameter = tx.among("user_id", sorted(self.ignored))
-        return condition + _NOT_IGNORED.format(ignored), [*params, parameter]
+        return "r.pos BETWEEN ? AND ?" + _NOT_IGNORED.format(ignored), [self.first, self.last, parameter]
 
 
 def children(
-    tx: Transaction, scope: Scope, parent_ids: Collection[str], rel_types: Collection[str]
+    tx: Transaction, scope: Scope, parents: Mapping[str, int], rel_types: Collection[str]
 ) -> dict[tuple[str, str], Children]:
-    """What relates to some events in some ways: (parent's event ID, rel_type) -> children. Reads an index alone."""
-    parents, parent_parameter = tx.among("r.parent_id", list(parent_ids))
+    """What relates to some events in some ways: (parent's event ID, rel_type) -> children. Reads an index alone.
+
+    `parents`: event ID -> number of its room; what refers to it from another room does not count.
+    """
+    among, parent_parameter = tx.among("r.parent_id", list(parents))
     types, type_parameter = tx.among("r.rel_type", list(rel_types))
     condition, params = scope.condition(tx)
     rows = tx.all(
-        "SELECT r.parent_id, r.rel_type, COUNT(*), MAX(r.pos), MAX(CASE WHEN r.sender_nid = ? THEN 1 ELSE 0 END)"
-        f" FROM event_relations r WHERE {condition} AND {parents} AND {types} GROUP BY r.parent_id, r.rel_type",
-        (scope.reader_nid, *params, parent_parameter, type_parameter),
+        "SELECT r.parent_id, r.rel_type, r.room_nid, COUNT(*), MAX(r.pos),"
+        " MAX(CASE WHEN r.sender_nid = ? THEN 1 ELSE 0 END)"
+        f" FROM event_relations r WHERE {among} AND {types} AND {condition}"
+        " GROUP BY r.parent_id, r.rel_type, r.room_nid",
+        (scope.reader_nid, parent_parameter, type_parameter, *params),
     )
-    return {(row[0], row[1]): Children(row[2], row[3], bool(row[4])) for row in rows}
+    return {(row[0], row[1]): Children(row[3], row[4], bool(row[5])) for row in rows if row[2] == parents[row[0]]}
 
 
 def newest_edits(
@@ -108,7 +112,7 @@ def newest_edits(
     Newest by the largest `origin_server_ts`, then the largest event ID (client-server API, "Server-side aggregation of
     m.replace relationships").
     """
-    parents, parameter = tx.among("r.parent_id", list(parent_ids))
+    among, parameter = tx.among("r.parent_id", list(parent_ids))
     condition, params = scope.condition(tx)
     found = select_with(
         tx,
@@ -116,23 +120,25 @@ def newest_edits(
         "JOIN (SELECT c.event_nid, r.parent_id, ROW_NUMBER() OVER (PARTITION BY r.parent_id"
         " ORDER BY c.origin_server_ts DESC, c.event_id DESC) AS place FROM event_relations r"
         " JOIN events c ON c.event_nid = r.event_nid JOIN events p ON p.event_id = r.parent_id"
-        f" WHERE {condition} AND {parents} AND r.rel_type = 'm.replace' AND c.sender_nid = p.sender_nid"
-        " AND c.type = p.type AND c.key_nid IS NULL AND c.verdict IS NULL) n ON n.event_nid = e.event_nid",
+        f" WHERE {among} AND r.rel_type = 'm.replace' AND {condition} AND c.room_nid = p.room_nid"
+        " AND c.sender_nid = p.sender_nid AND c.type = p.type AND c.key_nid IS NULL AND c.verdict IS NULL) n"
+        " ON n.event_nid = e.event_nid",
         "n.place <= ?",
-        (*params, parameter, each),
+        (parameter, *params, each),
     )
     return [(parent_id, stored) for (parent_id,), stored in found]
 
 
 def references(tx: Transaction, scope: Scope, parent_ids: Collection[str], each: int) -> list[tuple[str, str]]:
     """The first `each` events that reference each of some events: (parent's event ID, event ID), oldest first."""
-    parents, parameter = tx.among("r.parent_id", list(parent_ids))
+    among, parameter = tx.among("r.parent_id", list(parent_ids))
     condition, params = scope.condition(tx)
     rows = tx.all(
-        "SELECT n.parent_id, e.event_id FROM (SELECT r.event_nid, r.parent_id, r.pos,"
+        "SELECT n.parent_id, n.event_id FROM (SELECT r.parent_id, c.event_id, r.pos,"
         " ROW_NUMBER() OVER (PARTITION BY r.parent_id ORDER BY r.pos) AS place FROM event_relations r"
-        f" WHERE {condition} AND {parents} AND r.rel_type = 'm.reference') n"
-        " JOIN events e ON e.event_nid = n.event_nid WHERE n.place <= ? AND e.verdict IS NULL ORDER BY n.pos",
-        (*params, parameter, each),
+        " JOIN events c ON c.event_nid = r.event_nid JOIN events p ON p.event_id = r.parent_id"
+        f" WHERE {among} AND r.rel_type = 'm.reference' AND {condition} AND c.room_nid = p.room_nid"
+        " AND c.verdict IS NULL) n WHERE n.place <= ? ORDER BY n.pos",
+        (parameter, *params, each),
     )
     return [(row[0], row[1]) for row in rows]

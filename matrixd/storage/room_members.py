@@ -63,6 +63,13 @@ def one(tx: Transaction, room_nid: int, user_nid: int) -> Member | None:
     return None if row is None else _member(row)
 
 
+def of_user_in(tx: Transaction, user_nid: int, room_nids: Collection[int]) -> dict[int, Member]:
+    """A user's membership of each of some rooms, by room."""
+    condition, parameter = tx.among("room_nid", list(room_nids))
+    rows = tx.all(f"SELECT {_COLUMNS} FROM room_members WHERE {condition} AND user_nid = ?", (parameter, user_nid))
+    return {member.room_nid: member for member in map(_member, rows)}
+
+
 def local_joined(tx: Transaction, room_nid: int) -> list[tuple[int, str]]:
     """The joined users of this server: (number, user ID)."""
     return [

@@ -124,7 +124,8 @@ def changed_between(tx: Transaction, room_nid: int, after: int, up_to: int) -> d
 
 def key_intervals(tx: Transaction, room_nid: int, key: StateKey) -> list[tuple[int, int | None, Event]]:
     """Every event that held a key of a room's state: (valid from, valid to, event), oldest first."""
-    return [(item.valid_from, item.valid_to, item.event) for item in intervals(tx, room_nid, [key])]
+    found = intervals(tx, [room_nid], [key])
+    return [(item.valid_from, item.valid_to, item.event) for item in found.get(room_nid, ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +138,27 @@ class Interval:
     event: Event
 
 
-def intervals(tx: Transaction, room_nid: int, keys: Sequence[StateKey], since: int = 0) -> list[Interval]:
-    """The intervals of a few keys, oldest first, but for those that ended before position `since`.
+def intervals(
+    tx: Transaction, room_nids: Collection[int], keys: Sequence[StateKey], since: int = 0
+) -> dict[int, list[Interval]]:
+    """The intervals of a few keys by room, oldest first, but for those that ended before position `since`.
 
     The state before the event at position `since` is among them.
     """
     either = " OR ".join(["(type = ? AND state_key = ?)"] * len(keys))
+    rooms, parameter = tx.among("s.room_nid", list(room_nids))
     found = select_with(
         tx,
         "s.valid_from, s.valid_to",
         "JOIN room_state s ON s.event_nid = e.event_nid",
-        f"s.room_nid = ? AND s.key_nid IN (SELECT key_nid FROM state_keys WHERE {either})"
+        f"{rooms} AND s.key_nid IN (SELECT key_nid FROM state_keys WHERE {either})"
         " AND (s.valid_to IS NULL OR s.valid_to >= ?) ORDER BY s.valid_from",
-        (room_nid, *(part for key in keys for part in key), since),
+        (parameter, *(part for key in keys for part in key), since),
     )
-    return [Interval(valid_from, valid_to, stored.event) for (valid_from, valid_to), stored in found]
+    by_room: dict[int, list[Interval]] = {}
+    for (valid_from, valid_to), stored in found:
+        by_room.setdefault(stored.room_nid, []).append(Interval(valid_from, valid_to, stored.event))
+    return by_room
 
 
 def replaced(tx: Transaction, event_nids: Collection[int]) -> dict[int, StoredEvent]:
