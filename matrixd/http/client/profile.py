@@ -7,6 +7,7 @@ from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route
 from matrixd.queries.authentication import Requester
 from matrixd.services.profiles import DISPLAY_NAME, MAX_PROFILE_BYTES, Profiles
+from matrixd.services.suspension import refuse_suspended
 
 _PROFILE = "/_matrix/client/v3/profile/{userId}"
 _FIELD = "/_matrix/client/v3/profile/{userId}/{keyName}"
@@ -63,8 +64,7 @@ def _asking(call: Call) -> int | None:
 def _changing(call: Call) -> tuple[Requester, str]:
     requester = own_user(call)
     field = call.path("keyName")
-    if requester.is_suspended:
-        raise MatrixError(403, "M_USER_SUSPENDED", "You cannot change your profile while suspended.")
+    refuse_suspended(requester)
     if requester.is_guest and field != DISPLAY_NAME:
         raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", f"Guests may only change '{DISPLAY_NAME}'.")
     return requester, field
