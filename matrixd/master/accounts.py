@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.threads import deferToThread
+
 from matrixd.config import Config
 from matrixd.http.admin.register import SecretRegistrationEndpoints
 from matrixd.http.client.account import AccountEndpoints
@@ -29,7 +31,7 @@ from matrixd.services.last_seen import LastSeen
 from matrixd.services.login import Login
 from matrixd.services.login_tokens import LoginTokens
 from matrixd.services.openid import OpenId
-from matrixd.services.password_hashing import PasswordHasher
+from matrixd.services.password_hashing import InThread, PasswordHasher
 from matrixd.services.passwords import Passwords
 from matrixd.services.registration import Registration
 from matrixd.services.sessions import Sessions
@@ -86,12 +88,13 @@ def build_accounts(
     erase_data: Sequence[Callable[[Transaction, int], None]] = (),
     is_reserved: Callable[[str], bool] = lambda user_id: False,
     well_known: Mapping[str, Any] | None = None,
+    in_thread: InThread = deferToThread,
 ) -> Accounts:
     """Build it, and have the feed tell it of changes.
 
     `leave_all_rooms(user_id)`, `delete_data`, `erase_data`: see `Deactivation`. `delete_with_devices`: see `Devices`.
     `is_reserved(user_id)`: whether an application service has the name for itself. `well_known`: what a login answers
-    as the client configuration.
+    as the client configuration. `in_thread(f, *args)` runs a function in a thread.
     """
     server_name = config.server.server_name
     tokens = TokenMaker(SystemRandomness())
@@ -99,7 +102,7 @@ def build_accounts(
     devices = Devices(database, last_seen, delete_with_devices)
     passwords = Passwords(
         database,
-        PasswordHasher(config.passwords.bcrypt_rounds, config.passwords.pepper),
+        PasswordHasher(config.passwords.bcrypt_rounds, config.passwords.pepper, in_thread),
         config.passwords.policy,
         RateLimiter(config.ratelimits.login_failed_attempts),
         devices,
