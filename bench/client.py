@@ -58,10 +58,14 @@ class User:
 async def ask(connection: Connection, request: bytes) -> Answer:
     """Sends a request; raises Refused unless it is answered with 200."""
     answer = await connection.send(request)
+    _check(request, answer)
+    return answer
+
+
+def _check(request: bytes, answer: Answer) -> None:
     if answer.status != 200:
         line = request.partition(b"\r\n")[0].decode()
         raise Refused(f"{line}: {answer.status} {answer.body[:500].decode(errors='replace')}")
-    return answer
 
 
 async def ask_json(connection: Connection, request: bytes) -> Any:
@@ -77,12 +81,20 @@ async def drive(lanes: Sequence[tuple[Connection, Iterator[bytes]]], limit: floa
     end = time.perf_counter() + limit
 
     async def lane(connection: Connection, requests: Iterator[bytes]) -> None:
-        for request in requests:
-            began = time.perf_counter()
-            if began > end:
-                return
-            await ask(connection, request)
-            latencies.append(time.perf_counter() - began)
+        request = next(requests, None)
+        began = time.perf_counter()
+
+        def answered(answer: Answer) -> bytes | None:
+            nonlocal request, began
+            assert request is not None
+            _check(request, answer)
+            now = time.perf_counter()
+            latencies.append(now - began)
+            request, began = (next(requests, None) if now < end else None), now
+            return request
+
+        if request is not None:
+            await connection.exchange(request, answered)
 
     async with asyncio.TaskGroup() as group:
         for connection, requests in lanes:

@@ -18,7 +18,7 @@ class Database(Protocol):
         """The option `database` of the server's configuration."""
 
     def stored_bytes(self) -> int:
-        """Bytes on disk, after a checkpoint."""
+        """Bytes on disk after a checkpoint, without the free space that the engine keeps to use again."""
 
     def cpu_seconds(self) -> float:
         """CPU time of the database's own processes (all databases of the cluster), 0 where it has none."""
@@ -36,8 +36,12 @@ class SQLite:
     def stored_bytes(self) -> int:
         with contextlib.closing(sqlite3.connect(self._file, timeout=10)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        files = (self._file, self._file.with_name(self._file.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+            pages, free, size = (
+                int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        log = self._file.with_name(self._file.name + "-wal")
+        return (pages - free) * size + (log.stat().st_size if log.exists() else 0)
 
     def cpu_seconds(self) -> float:
         return 0.0

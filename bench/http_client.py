@@ -5,8 +5,13 @@ It only parses what it needs (status, length, body), so that the client is not w
 
 import asyncio
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable
 from typing import Any
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ConnectionLost(Exception):
@@ -33,9 +38,13 @@ def encode_request(method: str, target: str, token: str | None = None, body: obj
         head += f"Authorization: Bearer {token}\r\n"
     if body is None:
         return (head + "\r\n").encode()
-    content = json.dumps(body, separators=(",", ":")).encode()
+    content = _encode(body).encode()
     head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
+
+
+def _unexpected(answer: Answer) -> None:
+    raise AssertionError(f"an answer that nobody asked for: {answer.status}")
 
 
 class Connection(asyncio.Protocol):
@@ -44,69 +53,85 @@ class Connection(asyncio.Protocol):
     def __init__(self, port: int) -> None:
         self._port = port
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._received = b""
+        self._answered: Callable[[Answer], bytes | None] = _unexpected
+        self._done: asyncio.Future[None] | None = None
 
     async def send(self, request: bytes) -> Answer:
         """Sends the bytes of one request and returns its answer; raises OSError or ConnectionLost."""
-        if self._transport is None or self._transport.is_closing():
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: self, "127.0.0.1", self._port)
-        assert self._transport is not None
-        self._received.clear()
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
+        answers: list[Answer] = []
+        await self.exchange(request, answers.append)
+        return answers[0]
+
+    async def exchange(self, first: bytes, answered: Callable[[Answer], bytes | None]) -> None:
+        """Sends a request, then each that `answered` returns for an answer, until it returns None.
+
+        There is no task switch between an answer and the next request: that is most of what a client costs.
+        """
+        transport = await self._open()
+        self._received = b""
+        self._answered = answered
+        self._done = done = asyncio.get_running_loop().create_future()
+        transport.write(first)
         try:
-            return await self._waiter
-        finally:
-            self._waiter = None
+            await done
+        except BaseException:
+            self.close()  # an answer may still be under way
+            raise
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+    async def _open(self) -> asyncio.Transport:
+        if self._transport is None or self._transport.is_closing():
+            loop = asyncio.get_running_loop()
+            self._transport, _ = await loop.create_connection(lambda: self, "127.0.0.1", self._port)
+        return self._transport
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        if self._waiter is None or self._waiter.done():
+        self._received = self._received + data if self._received else data
+        if self._transport is None or self._done is None or self._done.done():
             return
-        answer = parse_answer(self._received)
-        if answer is not None:
-            self._waiter.set_result(answer)
+        try:
+            answer = parse_answer(self._received)
+            if answer is None:
+                return
+            self._received = b""
+            following = self._answered(answer)
+        except Exception as failure:  # belongs to whoever waits in exchange()
+            self._done.set_exception(failure)
+            return
+        if following is None:
+            self._done.set_result(None)
+        else:
+            self._transport.write(following)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(ConnectionLost(str(exc or "closed by the server")))
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(ConnectionLost(str(exc or "closed by the server")))
 
 
-def parse_answer(received: bytearray) -> Answer | None:
+def parse_answer(received: bytes) -> Answer | None:
     """The answer, or None while it is not whole yet."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return None
     status = int(received[9:12])
-    headers = _headers(bytes(received[:end]))
     start = end + 4
-    if headers.get(b"transfer-encoding") == b"chunked":
-        body = _chunked_body(received, start)
-        return None if body is None else Answer(status, body)
-    length = int(headers.get(b"content-length", b"0"))
-    if len(received) < start + length:
-        return None
-    return Answer(status, bytes(received[start : start + length]))
+    length = _LENGTH.search(received, 0, end)
+    if length is not None:
+        stop = start + int(length[1])
+        return Answer(status, received[start:stop]) if len(received) >= stop else None
+    if _CHUNKED.search(received, 0, end) is None:
+        return Answer(status, b"")
+    body = _chunked_body(received, start)
+    return None if body is None else Answer(status, body)
 
 
-def _headers(head: bytes) -> Mapping[bytes, bytes]:
-    lines = head.lower().split(b"\r\n")[1:]
-    return {name: value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-
-
-def _chunked_body(received: bytearray, at: int) -> bytes | None:
+def _chunked_body(received: bytes, at: int) -> bytes | None:
     if not received.endswith(b"0\r\n\r\n"):
         return None
     chunks: list[bytes] = []
@@ -120,5 +145,5 @@ def _chunked_body(received: bytearray, at: int) -> bytes | None:
             return b"".join(chunks)
         if len(received) < at + size + 2:
             return None
-        chunks.append(bytes(received[at : at + size]))
+        chunks.append(received[at : at + size])
         at += size + 2

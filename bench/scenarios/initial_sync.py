@@ -9,7 +9,8 @@ from bench.subject import Subject
 async def run(subject: Subject) -> list[Figure]:
     readers = (await many_rooms(subject)).readers
     started = await subject.restart()
-    costs, sizes = [], []
+    costs: list[Cost] = []
+    sizes: list[float] = []
     async with connections(subject.port, 1) as (connection,):
         for reader in readers:
             async with subject.measured() as measured:
