@@ -1,49 +1,104 @@
 """The composition root: builds every part of the master and wires it. Nothing else knows how the parts fit together."""
 
 import secrets
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet.task import LoopingCall
+
 from matrixd.config import Config
-from matrixd.core.push.evaluation import CompiledRuleset
 from matrixd.core.signing import SigningKey
 from matrixd.core.streams import Stream
 from matrixd.http.client.versions import Versions
 from matrixd.http.kit.dispatch import Dispatcher
-from matrixd.http.kit.route import Route, Router
+from matrixd.http.kit.route import Router
+from matrixd.master.accounts import Accounts, build_accounts
+from matrixd.master.frame import Frame, Job
+from matrixd.master.syncing import build_reads, serve_sync
+from matrixd.master.user_data import build_user_data
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
+from matrixd.queries.member_rulesets import MemberRulesets
+from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.persister import Persister
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
+from matrixd.storage import transactions
 from matrixd.storage.database import Database
 from matrixd.storage.engines.base import Engine
 from matrixd.util.clock import SystemClock
 from matrixd.util.lru import CacheBudget
 from matrixd.util.ratelimit import RateLimiter
 
+_MINUTE = 60.0
+#: A day: as long as a client may take to send a request again (client-server API, "Transaction identifiers").
+_TRANSACTION_LIFETIME_MS = 24 * 60 * 60 * 1000
+
 
 @dataclass(slots=True)
 class Master:
     """The running parts of a master that its process needs to know."""
 
-    database: Database
-    feed: Feed
-    authenticator: Authenticator
+    frame: Frame
+    accounts: Accounts
     #: By the resources that a listener serves.
     dispatchers: Mapping[frozenset[str], Dispatcher]
+    _running: Sequence[LoopingCall] = field(default_factory=list)
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        return self.frame.database
+
+    @property
+    def feed(self) -> Feed:
+        """The positions of the streams."""
+        return self.frame.feed
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who remembers access tokens."""
+        return self.frame.authenticator
 
     async def start(self) -> None:
-        """Begin the work that goes on by itself."""
+        """Begin the work that goes on by itself, and go on with what the last process did not finish."""
+        self._running = self.frame.start_jobs()
+        await self.accounts.deactivation.resume()
 
     async def stop(self) -> None:
         """Finish what is under way."""
+        for loop in self._running:
+            loop.stop()
+        for finish in self.frame.at_stop:
+            await finish()
         self.database.stop()
 
 
 def build(config: Config, reactor: Any, engine: Engine) -> Master:
     """Every part of the master, ready to be started. Raises `Claimed` if another master has the database."""
+    frame = _frame(config, reactor, engine)
+    reads = build_reads(frame)
+    heads = RoomHeads(frame.database, frame.budget, frame.is_local)
+    lanes = _lanes(frame, heads)
+    accounts = build_accounts(
+        config, frame.database, frame.clock, frame.feed, frame.authenticator, leave_all_rooms=_nowhere
+    )
+    frame.serve("client", list(accounts.routes))
+    frame.limiters.update(accounts.limiters)
+    frame.limiters["message"] = RateLimiter(config.ratelimits.message)
+    frame.jobs.append(Job("the expiry of accounts' tokens and sessions", _MINUTE, accounts.expiry.run))
+    frame.jobs.append(Job("writing when users were last seen", _MINUTE, accounts.last_seen.flush))
+    frame.jobs.append(Job("the expiry of transaction IDs", 60 * _MINUTE, lambda: _expire_transactions(frame)))
+    frame.at_stop.append(accounts.last_seen.flush)
+    user_data = build_user_data(frame, reads, _no_updates)
+    serve_sync(frame, reads, user_data.presence)
+    versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
+    frame.serve("client", versions.routes())
+    return Master(frame, accounts, _dispatchers(frame, accounts))
+
+
+def _frame(config: Config, reactor: Any, engine: Engine) -> Frame:
     clock = SystemClock()
     budget = CacheBudget(config.memory.budget_bytes)
     database = Database(engine, reactor, readers=config.database.readers)
@@ -51,48 +106,41 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     feed = Feed(_positions(database, clock))
     database.on_commit = feed.append
     authenticator = Authenticator(database, clock, budget)
-    server_name = config.server.server_name
-    heads = RoomHeads(database, budget, lambda user_id: user_id.partition(":")[2] == server_name)
-    persister = Persister(database, clock)
-    lanes = RoomLanes(
+    user_rooms = UserRoomsIndex(database, feed, budget)
+    return Frame(config, reactor, clock, budget, database, feed, authenticator, user_rooms)
+
+
+def _lanes(frame: Frame, heads: RoomHeads) -> RoomLanes:
+    key = frame.config.keys.signing_keys[0]
+    server_name = frame.config.server.server_name
+    return RoomLanes(
         server_name,
-        SigningKey.from_seed(config.keys.signing_keys[0].version, config.keys.signing_keys[0].encode()),
+        SigningKey.from_seed(key.version, key.encode()),
         heads,
-        persister,
-        database,
-        _NoRulesets(),
-        clock,
+        Persister(frame.database, frame.clock),
+        frame.database,
+        MemberRulesets(frame.database, frame.feed, frame.budget),
+        frame.clock,
         lambda: f"${secrets.token_urlsafe(18)}:{server_name}",
     )
-    routes: dict[str, list[Route]] = {
-        "client": Versions(config.rooms.default_room_version, {}).routes(),
+
+
+def _dispatchers(frame: Frame, accounts: Accounts) -> dict[frozenset[str], Dispatcher]:
+    served = {frozenset(listener.resources) for listener in frame.config.listeners}
+    return {
+        resources: Dispatcher(
+            Router([route for resource in sorted(resources) for route in frame.routes.get(resource, [])]),
+            frame.authenticator,
+            frame.limiters,
+            frame.clock,
+            accounts.last_seen.note,
+        )
+        for resources in served
     }
-    limiters = {
-        "message": RateLimiter(config.ratelimits.message),
-    }
-    return Master(
-        database,
-        feed,
-        authenticator,
-        {
-            frozenset(listener.resources): Dispatcher(
-                Router([route for resource in sorted(listener.resources) for route in routes.get(resource, [])]),
-                authenticator,
-                limiters,
-                clock,
-                lambda requester, ip, agent: None,
-            )
-            for listener in config.listeners
-        },
-    )
 
 
-class _NoRulesets:
-    async def for_room(self, room_id: str, members: Collection[str]) -> Mapping[str, CompiledRuleset]:
-        return {}
-
-    async def ignoring(self, sender: str, members: Collection[str]) -> Collection[str]:
-        return ()
+async def _expire_transactions(frame: Frame) -> None:
+    await frame.database.write(transactions.expire, frame.clock.now_ms() - _TRANSACTION_LIFETIME_MS)
 
 
 def _positions(database: Database, clock: SystemClock) -> dict[Stream, int]:
@@ -102,3 +150,11 @@ def _positions(database: Database, clock: SystemClock) -> dict[Stream, int]:
     for stream in (Stream.TYPING, Stream.PRESENCE):
         positions[stream] = clock.now_ms()
     return positions
+
+
+async def _nowhere(user_id: str) -> None:
+    pass
+
+
+async def _no_updates(user_nid: int, user_id: str) -> None:
+    pass

@@ -71,7 +71,7 @@ class ClientEvents:
         """
         if not shown:
             return []
-        histories, details = await self._database.read(_load, viewer, shown, bundled)
+        histories, details = await self._database.read(load_shown, viewer, shown, bundled)
         return self.assemble(histories, shown, details, with_room_id=with_room_id, form=form)
 
     def assemble(
@@ -87,13 +87,23 @@ class ClientEvents:
         rendering = _Rendering(self, histories, details, with_room_id, form, self._clock.now_ms())
         return [rendering.event(stored) for stored in shown]
 
-    def render_plain(self, shown: Iterable[StoredEvent], details: Details = NO_DETAILS) -> list[bytes]:
+    def render_plain(
+        self,
+        shown: Iterable[StoredEvent],
+        details: Details = NO_DETAILS,
+        *,
+        with_room_id: bool = True,
+        form: Filter = EMPTY_FILTER,
+    ) -> list[bytes]:
         """State in long lists: with its age, and what redacted it."""
         now = self._clock.now_ms()
         return [
-            self.body(stored.event, stored.redacted_by is not None).json(
+            in_form(
+                stored.event,
+                self.body(stored.event, stored.redacted_by is not None),
                 unsigned_json(age=age_of(stored.event, now), shared=self._redacted_because(stored, details, now)),
-                room_id=True,
+                with_room_id,
+                form,
             )
             for stored in shown
         ]
@@ -228,7 +238,7 @@ class _Rendering:
         )
 
 
-def _load(
+def load_shown(
     tx: Transaction, viewer: Viewer, shown: Sequence[StoredEvent], bundled: bool
 ) -> tuple[Histories, Details]:
     replaced = event_details.load_replaced(tx, shown)

@@ -1,7 +1,7 @@
 """The per-user room index in memory: which rooms a user has to do with, and how far each of them has come.
 
-Both kinds of sync begin here. An index is read from the database once, and then kept by the feed for as long as the cache
-has room for it or somebody waits on it.
+Both kinds of sync begin here. An index is read from the database once, and then kept by the feed for as long as the
+cache has room for it or somebody waits on it.
 """
 
 from collections.abc import Callable, Iterable, Sequence

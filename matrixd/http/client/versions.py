@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route, RunsOn
+from matrixd.services.account_capabilities import AccountCapabilities
 
 #: Versions of the specification whose clients this server serves.
 _VERSIONS = (
@@ -16,10 +17,17 @@ _VERSIONS = (
 class Versions:
     """`GET /_matrix/client/versions` and `GET /_matrix/client/v3/capabilities`.
 
-    `default_room_version` is given to new rooms. `capabilities` are those of the parts of the server, by name.
+    `default_room_version` is given to new rooms. `capabilities` are those of the parts of the server, by name; those
+    that `accounts` tells depend on the user.
     """
 
-    def __init__(self, default_room_version: str, capabilities: Mapping[str, Mapping[str, object]]) -> None:
+    def __init__(
+        self,
+        default_room_version: str,
+        capabilities: Mapping[str, Mapping[str, object]],
+        accounts: AccountCapabilities,
+    ) -> None:
+        self._accounts = accounts
         self._capabilities = {
             "m.room_versions": {
                 "default": default_room_version,
@@ -47,4 +55,4 @@ class Versions:
 
     async def capabilities(self, call: Call) -> object:
         """What the server allows and prefers."""
-        return {"capabilities": self._capabilities}
+        return {"capabilities": {**self._capabilities, **self._accounts.of(call.requester)}}

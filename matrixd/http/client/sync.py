@@ -1,0 +1,84 @@
+"""`GET /_matrix/client/v3/sync`."""
+
+from matrixd.core.errors import MatrixError
+from matrixd.core.filters import EMPTY_FILTER, Filter, parse_filter, parse_json
+from matrixd.core.streams import Stream, StreamToken
+from matrixd.http.kit.call import Call
+from matrixd.http.kit.route import Auth, Route, RunsOn
+from matrixd.queries.event_visibility import Viewer
+from matrixd.queries.feed import Feed
+from matrixd.queries.filters import StoredFilters
+from matrixd.queries.ignored_users import IgnoredUsers
+from matrixd.queries.sync.request import SyncRequest
+from matrixd.queries.sync.sync import Sync
+from matrixd.services.presence import Presence, State
+
+_PRESENCE: dict[str, State] = {"online": "online", "offline": "offline", "unavailable": "unavailable"}
+
+#: The streams whose positions outlive the process.
+_STORED = (Stream.EVENTS, Stream.RECEIPTS, Stream.ACCOUNT_DATA, Stream.PUSH_RULES)
+
+
+class SyncEndpoint:
+    """The endpoint."""
+
+    def __init__(
+        self, sync: Sync, feed: Feed, filters: StoredFilters, ignored_users: IgnoredUsers, presence: Presence
+    ) -> None:
+        self._sync = sync
+        self._feed = feed
+        self._filters = filters
+        self._ignored_users = ignored_users
+        self._presence = presence
+
+    def routes(self) -> list[Route]:
+        """The endpoint."""
+        return [
+            Route(
+                "GET", "/_matrix/client/v3/sync", self.sync,
+                spec="get_matrixclientv3sync", auth=Auth.GUEST, runs_on=RunsOn.ANY,
+            )
+        ]
+
+    async def sync(self, call: Call) -> object:
+        """What has happened since a token, or all of the present."""
+        requester = call.requester
+        since = self._since(call)
+        timeout = call.query_int("timeout", 0) / 1000
+        presence = call.query_one_of("set_presence", tuple(_PRESENCE), "online")
+        request = SyncRequest(
+            viewer=Viewer(
+                requester.user_id,
+                requester.user_nid,
+                requester.device_nid,
+                await self._ignored_users.of(requester.user_nid),
+            ),
+            device_nid=requester.device_nid,
+            since=since,
+            filter=await self._filter(call),
+            full_state=call.query_bool("full_state"),
+            use_state_after=call.query_bool("use_state_after"),
+        )
+        self._presence.sync_begins(requester.user_nid, requester.user_id, requester.device_nid, _PRESENCE[presence])
+        try:
+            return await self._sync.answer(request, timeout, call.on_disconnect)
+        finally:
+            self._presence.sync_ends(requester.user_nid, requester.device_nid)
+
+    def _since(self, call: Call) -> StreamToken | None:
+        text = call.query("since")
+        if not text:
+            return None
+        since = StreamToken.parse(text, "since")
+        now = self._feed.token
+        if any(since[stream] > now[stream] for stream in _STORED):
+            raise MatrixError(400, "M_INVALID_PARAM", "Query parameter 'since' is a token from the future.")
+        return since
+
+    async def _filter(self, call: Call) -> Filter:
+        text = call.query("filter")
+        if not text:
+            return EMPTY_FILTER
+        if text.startswith("{"):
+            return parse_filter(parse_json(text))
+        return await self._filters.get(call.requester.user_nid, text)

@@ -1,0 +1,68 @@
+"""Builds the read side of user data, and sync."""
+
+from dataclasses import dataclass
+
+from matrixd.http.client.sync import SyncEndpoint
+from matrixd.master.frame import Frame
+from matrixd.queries.account_data import AccountData
+from matrixd.queries.client_events import ClientEvents
+from matrixd.queries.filters import StoredFilters
+from matrixd.queries.ignored_users import IgnoredUsers
+from matrixd.queries.presence import Presence
+from matrixd.queries.push_rules import PushRules
+from matrixd.queries.receipts import Receipts
+from matrixd.queries.room_tails import RoomTails
+from matrixd.queries.sync.invited import InvitedRooms
+from matrixd.queries.sync.joined import JoinedRooms
+from matrixd.queries.sync.lazy_members import LazyMembers
+from matrixd.queries.sync.left import LeftRooms
+from matrixd.queries.sync.news import News
+from matrixd.queries.sync.presence_news import PresenceNews
+from matrixd.queries.sync.sync import Sync
+from matrixd.queries.sync.wake import Wake
+from matrixd.queries.typing import Typing
+from matrixd.queries.unread import UnreadCounts
+from matrixd.services.presence import Presence as PresenceService
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """The queries that several parts share."""
+
+    client_events: ClientEvents
+    push_rules: PushRules
+    filters: StoredFilters
+    ignored_users: IgnoredUsers
+    presence: Presence
+    sync: Sync
+
+
+def build_reads(frame: Frame) -> Reads:
+    """The queries; the order of subscriptions is that in which they hear of each row."""
+    database, feed, budget = frame.database, frame.feed, frame.budget
+    client_events = ClientEvents(database, feed, frame.clock, budget)
+    push_rules = PushRules(database, feed, budget)
+    presence = Presence(database, feed, frame.user_rooms, frame.clock)
+    tails = RoomTails(feed, budget, lambda room_nid: frame.user_rooms.room(room_nid) is not None)
+    sync = Sync(
+        feed,
+        frame.user_rooms,
+        News(database, Receipts(database, feed), Typing(feed), AccountData(database, feed, push_rules)),
+        JoinedRooms(database, tails, client_events, UnreadCounts(database, feed, budget)),
+        InvitedRooms(database),
+        LeftRooms(database),
+        PresenceNews(database, presence, tails, frame.config.presence.mode != "off"),
+        LazyMembers(budget),
+        client_events,
+        (),
+        frame.reactor.callLater,
+    )
+    Wake(feed, frame.user_rooms)
+    ignored_users = IgnoredUsers(database, feed, budget)
+    return Reads(client_events, push_rules, StoredFilters(database, budget), ignored_users, presence, sync)
+
+
+def serve_sync(frame: Frame, reads: Reads, presence: PresenceService) -> None:
+    """The endpoint."""
+    endpoint = SyncEndpoint(reads.sync, frame.feed, reads.filters, reads.ignored_users, presence)
+    frame.serve("client", endpoint.routes())

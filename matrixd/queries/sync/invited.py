@@ -1,0 +1,55 @@
+"""The `invite` and `knock` sections: rooms by the stripped state that their newest event brought along."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from matrixd.core.client_event import STRIPPED_STATE_TYPES, stripped_state
+from matrixd.queries.sync.request import SyncRequest
+from matrixd.queries.user_rooms import RoomEntry, UserRooms
+from matrixd.storage import events, room_state
+from matrixd.storage.database import Database
+from matrixd.storage.transaction import Transaction
+
+_SECTION_OF = {"invite": "invite_state", "knock": "knock_state"}
+
+
+class InvitedRooms:
+    """Writes the sections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sections(self, request: SyncRequest, index: UserRooms, up_to: int, membership: str) -> dict[str, bytes]:
+        """The JSON of each room that the user was invited to (or knocked on) since the token, by room ID."""
+        entries = [
+            entry
+            for entry in index.entries.values()
+            if entry.membership == membership
+            and request.after < entry.pos <= up_to
+            and request.filter.room.matches_room(entry.room.room_id)
+        ]
+        if not entries:
+            return {}
+        states = await self._database.read(_stripped_states, entries)
+        name = _SECTION_OF[membership]
+        return {
+            entry.room.room_id: orjson.dumps({name: {"events": state}})
+            for entry, (sender, state) in zip(entries, states, strict=True)
+            if membership != "invite" or sender not in request.viewer.ignored
+        }
+
+
+def _stripped_states(tx: Transaction, entries: Sequence[RoomEntry]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Of each room: who sent the newest membership, and the stripped state."""
+    members = events.by_nids(tx, [entry.event_nid for entry in entries])
+    found = []
+    for entry in entries:
+        member = members[entry.event_nid].event
+        keys = [(event_type, "") for event_type in STRIPPED_STATE_TYPES]
+        state = room_state.of_keys(tx, entry.room.room_nid, [*keys, ("m.room.member", member.sender)], entry.pos)
+        found.append(
+            (member.sender, stripped_state({key: item.event for key, item in state.items()}, member))
+        )
+    return found
