@@ -112,8 +112,8 @@ class InteractiveAuthentication:
             raise MatrixError(403, "M_FORBIDDEN", "Your account has no password with which you could confirm this.")
         if not auth and self._is_covered(operation):
             return Proof({}, request)
+        stage = _text(auth or {}, "type")
         session, is_stored = await self._session(operation, auth or {}, request)
-        stage = (auth or {}).get("type")
         if stage is not None and session.registered_nid is None:
             session = await self._attempt(operation, session, is_stored, stage, auth or {})
         if not _is_complete(operation, session.completed):
@@ -125,11 +125,9 @@ class InteractiveAuthentication:
     async def _session(
         self, operation: Operation, auth: Mapping[str, Any], request: Mapping[str, Any]
     ) -> tuple[UiaSession, bool]:
-        session_id = auth.get("session")
+        session_id = _text(auth, "session")
         if session_id is None:
             return self._new_session(operation, request), False
-        if not isinstance(session_id, str):
-            raise MatrixError(400, "M_BAD_JSON", "Field 'auth.session' must be a string.")
         session = await self.find(session_id)
         if session is None:
             session = self._new_session(operation, request)
@@ -152,13 +150,13 @@ class InteractiveAuthentication:
         )
 
     async def _attempt(
-        self, operation: Operation, session: UiaSession, is_stored: bool, stage: object, auth: Mapping[str, Any]
+        self, operation: Operation, session: UiaSession, is_stored: bool, stage: str, auth: Mapping[str, Any]
     ) -> UiaSession:
         if stage in session.completed:
             return session
         try:
-            if not isinstance(stage, str) or stage not in _next_stages(operation, session.completed):
-                raise StageFailed("M_UNRECOGNIZED", f"'{str(stage)[:100]}' is not the next stage of any flow.")
+            if stage not in _next_stages(operation, session.completed):
+                raise StageFailed("M_UNRECOGNIZED", f"'{stage[:100]}' is not the next stage of any flow.")
             proof = await self._stages[stage].check(auth, operation.user_id)
         except StageFailed as failed:
             if not is_stored:
@@ -199,6 +197,13 @@ class InteractiveAuthentication:
             "session": session.session_id,
             "completed": list(session.completed),
         }
+
+
+def _text(auth: Mapping[str, Any], name: str) -> str | None:
+    value = auth.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise MatrixError(400, "M_BAD_JSON", f"Field 'auth.{name}' must be a string.")
 
 
 def _is_complete(operation: Operation, completed: Mapping[str, str]) -> bool:

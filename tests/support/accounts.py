@@ -21,6 +21,7 @@ from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.openid import OpenIdOwners
 from matrixd.util.lru import CacheBudget
+from tests.support.clock import TestClock
 from tests.support.database import DatabasePlace, OpenDatabase
 from tests.support.exchange import Answer
 from tests.support.openapi import Specification
@@ -43,24 +44,6 @@ rc_registration_token_validity: {NO_LIMIT}
 rc_3pid_validation: {NO_LIMIT}
 rc_login: {{address: {NO_LIMIT}, account: {NO_LIMIT}, failed_attempts: {NO_LIMIT}}}
 """
-
-
-class TestClock:
-    """A clock that a test moves."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
-
-    def advance(self, seconds: float) -> None:
-        self.ms += int(seconds * 1000)
 
 
 def _now(function: Callable[..., object], *args: object) -> Deferred[object]:
