@@ -1,0 +1,172 @@
+"""Pages of a room's history, in the order (depth, position).
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matrixd.core.filters import EventFilter
+from matrixd.core.streams import RoomToken
+from matrixd.queries import event_details
+from matrixd.queries.event_details import Details
+from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_history
+from matrixd.queries.history_tokens import BEGINNING, after_event, before_event, place_of
+from matrixd.queries.room_access import RoomAccess, room_access
+from matrixd.storage import events, room_state
+from matrixd.storage.events import Place
+from matrixd.storage.stored_event import StoredEvent
+from matrixd.storage.transaction import Transaction
+
+#: Events that are looked at for one page, however few of them the viewer may or wants to see.
+MAX_LOOKED_AT = 1_000
+_FILTERED_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What a client asks for. The tokens are not from the future."""
+
+    backwards: bool
+    #: None: from the newest, or oldest, event that the viewer may see.
+    start: RoomToken | None
+    #: None: as far as there is something.
+    end: RoomToken | None
+    limit: int
+    filter: EventFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of history with all that is needed to render it."""
+
+    access: RoomAccess
+    history: VisibleHistory
+    start: RoomToken
+    #: Where the next page begins; None if there is none.
+    end: RoomToken | None
+    shown: Sequence[StoredEvent]
+    details: Details
+    #: With lazy-loading: the members who sent what is shown, as of its newest event.
+    members: Sequence[StoredEvent]
+
+
+def load_page(tx: Transaction, viewer: Viewer, room_id: str, request: PageRequest) -> Page:
+    """One page; raises M_FORBIDDEN, and M_INVALID_PARAM for tokens of another room."""
+    return page_of(tx, viewer, room_access(tx, room_id, viewer), request)
+
+
+def page_of(tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRequest) -> Page:
+    """One page of a room that the viewer may look into."""
+    room_nid = access.room.room_nid
+    scan = _Scan(tx, viewer, access, request)
+    scan.run()
+    replaced = event_details.load_replaced(tx, scan.shown)
+    history = widened(tx, viewer, access, scan.history, [*scan.shown, *replaced.values()])
+    return Page(
+        access,
+        history,
+        request.start or scan.own_start(),
+        scan.end_token(),
+        scan.shown,
+        event_details.load(tx, viewer, {room_nid: history}, scan.shown, replaced),
+        senders(tx, room_nid, scan.shown) if request.filter.lazy_load_members else (),
+    )
+
+
+def widened(
+    tx: Transaction, viewer: Viewer, access: RoomAccess, history: VisibleHistory | None, needed: Sequence[StoredEvent]
+) -> VisibleHistory:
+    """A history that reaches back to the first of some events: the given one, if it does."""
+    first = event_details.first_positions(needed).get(access.room.room_nid, access.room.last_pos + 1)
+    if history is not None and history.since <= first:
+        return history
+    return load_history(tx, access.room.room_nid, viewer, access.member, first)
+
+
+def senders(tx: Transaction, room_nid: int, shown: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """The member events of those who sent some events, as of the newest of these."""
+    if not shown:
+        return []
+    keys = {("m.room.member", stored.event.sender) for stored in shown}
+    newest = max(stored.pos for stored in shown if stored.pos is not None)
+    return list(room_state.of_keys(tx, room_nid, sorted(keys), newest).values())
+
+
+class _Scan:
+    """Goes through a room's history until a page is full."""
+
+    def __init__(self, tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRequest) -> None:
+        self._tx = tx
+        self._viewer = viewer
+        self._access = access
+        self._request = request
+        self._room_nid = access.room.room_nid
+        self.shown: list[StoredEvent] = []
+        self.history: VisibleHistory | None = None
+        self._last: StoredEvent | None = None
+        self._has_more = True
+        self._start, self._end = self._bounds()
+
+    def run(self) -> None:
+        """Fill the page."""
+        looked_at, cursor = 0, self._start
+        while len(self.shown) < self._request.limit and looked_at < MAX_LOOKED_AT:
+            size = self._batch_size()
+            batch = events.page(self._tx, self._room_nid, cursor, self._end, self._request.backwards, size)
+            looked_at += len(batch)
+            taken = self._take(batch)
+            self._has_more = taken < len(batch) or len(batch) == size
+            if not self._has_more:
+                return
+            cursor = self._place()
+
+    def own_start(self) -> RoomToken:
+        """The start token of a page that was asked for without one."""
+        if not self._request.backwards:
+            return BEGINNING
+        return RoomToken(None, self._access.room.last_pos if self._access.last_pos is None else self._access.last_pos)
+
+    def end_token(self) -> RoomToken | None:
+        """Where the next page begins."""
+        if not self._has_more:
+            return None
+        if self._last is None:
+            return self._request.start or self.own_start()
+        assert self._last.pos is not None
+        beside = before_event if self._request.backwards else after_event
+        return beside(self._last.event, self._last.pos)
+
+    def _batch_size(self) -> int:
+        # One more than is wanted tells whether there is a next page.
+        wanted = self._request.limit - len(self.shown) + 1
+        return wanted if self._request.filter.is_passthrough else max(wanted, _FILTERED_BATCH)
+
+    def _take(self, batch: Sequence[StoredEvent]) -> int:
+        """Take what fits; how many events of the batch were looked at."""
+        if not batch:
+            return 0
+        self.history = history = widened(self._tx, self._viewer, self._access, self.history, batch)
+        for index, stored in enumerate(batch):
+            if len(self.shown) == self._request.limit:
+                return index
+            self._last = stored
+            if history.may_see(stored) and self._request.filter.matches(stored.event):
+                self.shown.append(stored)
+        return len(batch)
+
+    def _place(self) -> Place | None:
+        if self._last is None or self._last.pos is None:
+            return self._start
+        return self._last.event.depth, self._last.pos - self._request.backwards
+
+    def _bounds(self) -> tuple[Place | None, Place | None]:
+        request = self._request
+        start = place_of(self._tx, self._room_nid, request.start, "from") if request.start is not None else None
+        end = place_of(self._tx, self._room_nid, request.end, "to") if request.end is not None else None
+        if self._access.last_pos is None:
+            return start, end
+        last = events.last_place(self._tx, self._room_nid, self._access.last_pos) or (0, 0)
+        if request.backwards:
+            return last if start is None else min(start, last), end
+        return start, last if end is None else min(end, last)
