@@ -131,7 +131,8 @@ def test_many_rows_at_once_and_conditions_on_lists(db: OpenDatabase) -> None:
 
     def some(tx: Transaction) -> list[str]:
         condition, parameter = tx.among("user_id", ["@u7:x", "@u1500:x", "@none:x", "100%?"])
-        return [row[0] for row in tx.all(f"SELECT user_id FROM users WHERE {condition} ORDER BY user_nid", (parameter,))]
+        rows = tx.all(f"SELECT user_id FROM users WHERE {condition} ORDER BY user_nid", (parameter,))
+        return [row[0] for row in rows]
 
     assert db.read(some) == ["@u7:x", "@u1500:x"]
 
