@@ -5,7 +5,6 @@ https://element-hq.github.io/synapse/latest/admin_api/register_api.html
 
 import hashlib
 import hmac
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from matrixd.core.errors import MatrixError
@@ -47,7 +46,7 @@ class SharedSecretRegistration:
         self._clock = clock
         self._secret = secret
         #: Nonce -> when it expires, on the monotonic clock; oldest first.
-        self._nonces: OrderedDict[str, float] = OrderedDict()
+        self._nonces: dict[str, float] = {}
 
     def new_nonce(self) -> str:
         """A value that makes one request unlike any other; good for a minute."""
@@ -55,7 +54,7 @@ class SharedSecretRegistration:
         nonce = self._tokens.nonce()
         self._nonces[nonce] = self._clock.monotonic() + _NONCE_LIFETIME
         if len(self._nonces) > _MAX_NONCES:
-            self._nonces.popitem(last=False)
+            del self._nonces[next(iter(self._nonces))]
         return nonce
 
     async def register(self, wanted: SecretRegistration) -> Registered:

@@ -4,7 +4,6 @@ An operation offers flows, each a row of stages. A client completes stages, in t
 requests as it likes; a session remembers what was done. Sessions are rows, so that they outlive a restart.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -99,7 +98,7 @@ class InteractiveAuthentication:
         self._tokens = tokens
         self._stages = stages
         self._covers_ms = covers_ms
-        self._recent: OrderedDict[int, int] = OrderedDict()
+        self._recent: dict[int, int] = {}
 
     async def authenticate(
         self, operation: Operation, auth: Mapping[str, Any] | None, request: Mapping[str, Any]
@@ -176,7 +175,7 @@ class InteractiveAuthentication:
         if operation.device_nid is not None and self._covers_ms:
             self._recent[operation.device_nid] = self._clock.now_ms() + self._covers_ms
             if len(self._recent) > _MAX_RECENT:
-                self._recent.popitem(last=False)
+                del self._recent[next(iter(self._recent))]
         if is_stored and operation.repeatable:
             return Proof(session.completed, session.request, session.session_id, session.registered_nid)
         if is_stored and not await self._database.write(uia_sessions.take, session.session_id):

@@ -16,6 +16,10 @@ OWN_PREFIXES = ("/_synapse/", "/_matrixd/")
 ALLOWED = {
     ("GET", "/"): "the plain page that tells a visitor that the server runs",
     ("GET", "/health"): "asked by load balancers",
+    ("GET", "/_matrix/static/client/login/"): "the login fallback page (prose)",
+    ("GET", "/_matrix/static/client/login"): "the login fallback page, without the trailing slash",
+    ("GET", "/_matrix/client/v3/auth/{authType}/fallback/web"): "the fallback page of a stage (prose)",
+    ("POST", "/_matrix/client/v3/auth/{authType}/fallback/web"): "the form on the fallback page",
     ("GET", "/metrics"): "asked by Prometheus",
     ("PUT", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}"): "the trailing slash is optional (prose)",
     ("GET", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}"): "the trailing slash is optional (prose)",

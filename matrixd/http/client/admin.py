@@ -9,6 +9,9 @@ from matrixd.services.account_moderation import AccountModeration
 from matrixd.services.devices import Devices
 from matrixd.storage.devices import Device
 
+_LOCK = "/_matrix/client/v1/admin/lock/{userId}"
+_SUSPEND = "/_matrix/client/v1/admin/suspend/{userId}"
+
 
 class LockBody(msgspec.Struct):
     """The body of `PUT /admin/lock/{userId}`."""
@@ -31,16 +34,15 @@ class ServerAdministration:
 
     def routes(self) -> list[Route]:
         """The endpoints."""
-        lock, suspend = "/_matrix/client/v1/admin/lock/{userId}", "/_matrix/client/v1/admin/suspend/{userId}"
         return [
             Route(
                 "GET", "/_matrix/client/v3/admin/whois/{userId}", self.whois,
                 spec="get_matrixclientv3adminwhoisuserid", aliases=("/_synapse/admin/v1/whois/{userId}",),
             ),
-            Route("GET", lock, self.is_locked, spec="get_matrixclientv1adminlockuserid", auth=Auth.ADMIN),
-            Route("PUT", lock, self.lock, spec="put_matrixclientv1adminlockuserid", auth=Auth.ADMIN),
-            Route("GET", suspend, self.is_suspended, spec="get_matrixclientv1adminsuspenduserid", auth=Auth.ADMIN),
-            Route("PUT", suspend, self.suspend, spec="put_matrixclientv1adminsuspenduserid", auth=Auth.ADMIN),
+            Route("GET", _LOCK, self.is_locked, spec="get_matrixclientv1adminlockuserid", auth=Auth.ADMIN),
+            Route("PUT", _LOCK, self.lock, spec="put_matrixclientv1adminlockuserid", auth=Auth.ADMIN),
+            Route("GET", _SUSPEND, self.is_suspended, spec="get_matrixclientv1adminsuspenduserid", auth=Auth.ADMIN),
+            Route("PUT", _SUSPEND, self.suspend, spec="put_matrixclientv1adminsuspenduserid", auth=Auth.ADMIN),
         ]
 
     async def whois(self, call: Call) -> object:

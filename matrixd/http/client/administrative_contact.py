@@ -65,18 +65,42 @@ class AdministrativeContact:
     def routes(self) -> list[Route]:
         """The endpoints."""
         return [
-            _route("GET", "/account/3pid", self.identifiers),
-            _route("POST", "/account/3pid", self.add_deprecated),
-            _route("POST", "/account/3pid/add", self.add),
-            _route("POST", "/account/3pid/bind", self.bind),
-            _route("POST", "/account/3pid/delete", self.remove),
-            _route("POST", "/account/3pid/unbind", self.remove),
-            _open("/register/email/requestToken", _refuse(EmailTokenBody, *_DENIED)),
-            _open("/register/msisdn/requestToken", _refuse(PhoneTokenBody, *_DENIED)),
-            _open("/account/password/email/requestToken", _refuse(EmailTokenBody, *_NOT_FOUND)),
-            _open("/account/password/msisdn/requestToken", _refuse(PhoneTokenBody, *_NOT_FOUND)),
-            _open("/account/3pid/email/requestToken", _refuse(EmailTokenBody, *_NOT_SUPPORTED)),
-            _open("/account/3pid/msisdn/requestToken", _refuse(PhoneTokenBody, *_NOT_SUPPORTED)),
+            Route("GET", f"{_V3}/account/3pid", self.identifiers, spec="get_matrixclientv3account3pid"),
+            Route("POST", f"{_V3}/account/3pid", self.add_deprecated, spec="post_matrixclientv3account3pid"),
+            Route("POST", f"{_V3}/account/3pid/add", self.add, spec="post_matrixclientv3account3pidadd"),
+            Route("POST", f"{_V3}/account/3pid/bind", self.bind, spec="post_matrixclientv3account3pidbind"),
+            Route("POST", f"{_V3}/account/3pid/delete", self.remove, spec="post_matrixclientv3account3piddelete"),
+            Route("POST", f"{_V3}/account/3pid/unbind", self.remove, spec="post_matrixclientv3account3pidunbind"),
+            Route(
+                "POST", f"{_V3}/register/email/requestToken", _refuse(EmailTokenBody, *_DENIED),
+                spec="post_matrixclientv3registeremailrequesttoken",
+                auth=Auth.NONE, limit="threepid_validation",
+            ),
+            Route(
+                "POST", f"{_V3}/register/msisdn/requestToken", _refuse(PhoneTokenBody, *_DENIED),
+                spec="post_matrixclientv3registermsisdnrequesttoken",
+                auth=Auth.NONE, limit="threepid_validation",
+            ),
+            Route(
+                "POST", f"{_V3}/account/password/email/requestToken", _refuse(EmailTokenBody, *_NOT_FOUND),
+                spec="post_matrixclientv3accountpasswordemailrequesttoken",
+                auth=Auth.NONE, limit="threepid_validation",
+            ),
+            Route(
+                "POST", f"{_V3}/account/password/msisdn/requestToken", _refuse(PhoneTokenBody, *_NOT_FOUND),
+                spec="post_matrixclientv3accountpasswordmsisdnrequesttoken",
+                auth=Auth.NONE, limit="threepid_validation",
+            ),
+            Route(
+                "POST", f"{_V3}/account/3pid/email/requestToken", _refuse(EmailTokenBody, *_NOT_SUPPORTED),
+                spec="post_matrixclientv3account3pidemailrequesttoken",
+                auth=Auth.NONE, limit="threepid_validation",
+            ),
+            Route(
+                "POST", f"{_V3}/account/3pid/msisdn/requestToken", _refuse(PhoneTokenBody, *_NOT_SUPPORTED),
+                spec="post_matrixclientv3account3pidmsisdnrequesttoken",
+                auth=Auth.NONE, limit="threepid_validation",
+            ),
         ]
 
     async def identifiers(self, call: Call) -> object:
@@ -102,15 +126,6 @@ class AdministrativeContact:
         """Remove an identifier, or unbind it: there is none, and no identity server is known to have it."""
         call.body(AddressBody)
         return {"id_server_unbind_result": "no-support"}
-
-
-def _route(method: str, path: str, handler: Handler) -> Route:
-    return Route(method, _V3 + path, handler, spec=f"{method.lower()}_matrixclientv3{path.replace('/', '')}")
-
-
-def _open(path: str, handler: Handler) -> Route:
-    anchor = f"post_matrixclientv3{path.replace('/', '').lower()}"
-    return Route("POST", _V3 + path, handler, spec=anchor, auth=Auth.NONE, limit="threepid_validation")
 
 
 def _refuse(body_type: type[object], status: int, errcode: str, error: str) -> Handler:

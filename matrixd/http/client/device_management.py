@@ -11,6 +11,8 @@ from matrixd.services.devices import Devices
 from matrixd.services.user_confirmation import UserConfirmation
 from matrixd.storage.devices import Device
 
+_DEVICE = "/_matrix/client/v3/devices/{deviceId}"
+
 
 class RenameBody(msgspec.Struct):
     """The body of `PUT /devices/{deviceId}`."""
@@ -40,15 +42,14 @@ class DeviceManagement:
 
     def routes(self) -> list[Route]:
         """The endpoints."""
-        one = "/_matrix/client/v3/devices/{deviceId}"
         return [
             Route(
                 "GET", "/_matrix/client/v3/devices", self.all,
                 spec="get_matrixclientv3devices", auth=Auth.GUEST,
             ),
-            Route("GET", one, self.one, spec="get_matrixclientv3devicesdeviceid", auth=Auth.GUEST),
-            Route("PUT", one, self.rename, spec="put_matrixclientv3devicesdeviceid", auth=Auth.GUEST),
-            Route("DELETE", one, self.delete, spec="delete_matrixclientv3devicesdeviceid", max_body=MAX_BODY),
+            Route("GET", _DEVICE, self.one, spec="get_matrixclientv3devicesdeviceid", auth=Auth.GUEST),
+            Route("PUT", _DEVICE, self.rename, spec="put_matrixclientv3devicesdeviceid", auth=Auth.GUEST),
+            Route("DELETE", _DEVICE, self.delete, spec="delete_matrixclientv3devicesdeviceid", max_body=MAX_BODY),
             Route(
                 "POST", "/_matrix/client/v3/delete_devices", self.delete_many,
                 spec="post_matrixclientv3delete_devices", max_body=MAX_BODY,

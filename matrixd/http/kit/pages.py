@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 
 import jinja2
@@ -13,12 +13,12 @@ from matrixd.http.kit.call import Answer
 _TEMPLATES = files("matrixd.http") / "templates"
 
 
-@cache
+@lru_cache(maxsize=32)
 def _template(name: str) -> jinja2.Template:
     return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_text(name))
 
 
-@cache
+@lru_cache(maxsize=32)
 def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
