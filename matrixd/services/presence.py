@@ -184,19 +184,22 @@ class Presence:
 
     def _device(self, user_nid: int, user_id: str, device_nid: int) -> _Device:
         user = self._users.get(user_nid)
+        is_new = user is None
         if user is None:
             user = self._users[user_nid] = _User(user_nid, user_id)
-            self._background(f"reading the status message of {user_id}", self._recall(user))
         device = user.devices.get(device_nid)
         if device is None:
             device = user.devices[device_nid] = _Device("offline", 0, self._clock.now_ms())
+        if is_new:
+            self._background(f"reading the status message of {user_id}", self._recall(user))
         return device
 
     async def _recall(self, user: _User) -> None:
         stored = await self._database.read(presence.get, user.user_nid)
         if stored is not None and not user.knows_status:
             user.status_msg = stored.status_msg
-            self._look_at(user)
+            if self._users.get(user.user_nid) is user:
+                self._look_at(user)
         user.knows_status = True
 
     def _set_state(self, device: _Device, state: State) -> None:
