@@ -7,8 +7,6 @@ put together.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from matrixd.core import relations
 from matrixd.core.client_event import (
     ClientBody,
@@ -21,7 +19,7 @@ from matrixd.core.event import Event
 from matrixd.core.filters import EMPTY_FILTER, Filter
 from matrixd.core.relations import ThreadSummary
 from matrixd.queries import event_details
-from matrixd.queries.event_details import NO_DETAILS, Details, Histories
+from matrixd.queries.event_details import Details, Histories
 from matrixd.queries.event_visibility import Viewer, load_histories
 from matrixd.queries.feed import Feed
 from matrixd.storage import transactions
@@ -66,8 +64,8 @@ class ClientEvents:
     ) -> list[bytes]:
         """Events, of any rooms, that the viewer may see; with one read for all of them.
 
-        `with_room_id`: whether the events say their room. `bundled`: whether with their bundled aggregations. `form`: in
-        which form a filter wants them.
+        `with_room_id`: whether the events say their room. `bundled`: whether with their bundled aggregations.
+        `form`: in which form a filter wants them.
         """
         if not shown:
             return []
@@ -86,27 +84,6 @@ class ClientEvents:
         """Events that the viewer may see, with the `details` that were read in the same transaction."""
         rendering = _Rendering(self, histories, details, with_room_id, form, self._clock.now_ms())
         return [rendering.event(stored) for stored in shown]
-
-    def render_plain(
-        self,
-        shown: Iterable[StoredEvent],
-        details: Details = NO_DETAILS,
-        *,
-        with_room_id: bool = True,
-        form: Filter = EMPTY_FILTER,
-    ) -> list[bytes]:
-        """State in long lists: with its age, and what redacted it."""
-        now = self._clock.now_ms()
-        return [
-            in_form(
-                stored.event,
-                self.body(stored.event, stored.redacted_by is not None),
-                unsigned_json(age=age_of(stored.event, now), shared=self._redacted_because(stored, details, now)),
-                with_room_id,
-                form,
-            )
-            for stored in shown
-        ]
 
     def render_row(
         self,
@@ -143,6 +120,10 @@ class ClientEvents:
         )
         return in_form(row.event, kept.body, unsigned, with_room_id, form)
 
+    def now_ms(self) -> int:
+        """The time by which ages are told."""
+        return self._clock.now_ms()
+
     def body(self, event: Event, is_redacted: bool) -> ClientBody:
         """What all readers of an event share."""
         return self._keep(event, is_redacted).body
@@ -160,15 +141,6 @@ class ClientEvents:
             kept.replaces = row.replaces.event_id if row.replaces is not None else None
             kept.members = _members(row.replaces, True), _members(row.replaces, False)
         return kept.members
-
-    def _redacted_because(self, stored: StoredEvent, details: Details, now: int) -> bytes:
-        redaction = details.redactions.get(stored.redacted_by) if stored.redacted_by is not None else None
-        if redaction is None:
-            return b""
-        body = self.body(redaction.event, redaction.redacted_by is not None)
-        return unsigned_members(
-            redacted_because=body.json(unsigned_json(age=age_of(redaction.event, now)), room_id=True)
-        )
 
     def _on_event(self, row: EventRow) -> None:
         redacted = row.redacted
@@ -257,6 +229,25 @@ def _members(
     )
 
 
+def plain_json(
+    stored: StoredEvent, details: Details, now: int, *, with_room_id: bool = True, form: Filter = EMPTY_FILTER
+) -> bytes:
+    """A state event of a long list, with its age and what redacted it.
+
+    It is made anew each time, so that it may run in a database thread, and so that the members of one large room do not
+    take the place of everything else that is kept.
+    """
+    redaction = details.redactions.get(stored.redacted_by) if stored.redacted_by is not None else None
+    shared = b""
+    if redaction is not None:
+        because = ClientBody.of(redaction.event).json(
+            unsigned_json(age=age_of(redaction.event, now)), room_id=with_room_id
+        )
+        shared = unsigned_members(redacted_because=because)
+    unsigned = unsigned_json(age=age_of(stored.event, now), shared=shared)
+    return in_form(stored.event, ClientBody.of(stored.event), unsigned, with_room_id, form)
+
+
 def in_form(event: Event, body: ClientBody, unsigned: bytes, room_id: bool, form: Filter) -> bytes:
     """An event's JSON in the form that a filter wants (`event_format`, `event_fields`)."""
     if form.shares_bytes:
@@ -267,11 +258,11 @@ def in_form(event: Event, body: ClientBody, unsigned: bytes, room_id: bool, form
     return found if form.event_fields is None else projected(found, form.event_fields)
 
 
-def json_array(parts: Sequence[bytes]) -> bytes:
+def json_array(parts: Iterable[bytes]) -> bytes:
     """The JSON of a list of what is JSON already."""
     return b"[" + b",".join(parts) + b"]"
 
 
-def fragments(parts: Iterable[bytes]) -> list[orjson.Fragment]:
-    """Events for a place in an answer that orjson writes."""
-    return [orjson.Fragment(part) for part in parts]
+def json_object(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """The JSON of an object of what is JSON already. The names need no escaping."""
+    return b"{" + b",".join(b'"%b":%b' % (name.encode("ascii"), value) for name, value in members) + b"}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from matrixd.queries.client_events import ClientEvents
+from matrixd.queries.client_events import ClientEvents, plain_json
 from matrixd.queries.sync import write
 from matrixd.queries.sync.load import Loaded, RoomData
 from matrixd.queries.sync.request import SyncRequest
@@ -21,4 +21,7 @@ def render_state(
     client_events: ClientEvents, request: SyncRequest, loaded: Loaded, state: Sequence[StoredEvent]
 ) -> list[bytes]:
     """Those of the state's events that are to be told."""
-    return client_events.render_plain(state, loaded.state_details, with_room_id=False, form=request.filter)
+    now_ms = client_events.now_ms()
+    return [
+        plain_json(item, loaded.state_details, now_ms, with_room_id=False, form=request.filter) for item in state
+    ]
