@@ -55,8 +55,13 @@ class Deactivation:
         in_background(f"taking {user_id} out of all rooms", self._leave(user_id))
 
     async def resume(self) -> None:
-        """Go on with what was under way when the server stopped; to be called once at start."""
-        for user_id in await self._database.read(accounts.still_leaving):
+        """Go on, in the background, with what was under way when the server stopped; to be called once at start."""
+        user_ids = await self._database.read(accounts.still_leaving)
+        in_background("taking deactivated users out of all rooms", self._leave_each(user_ids))
+
+    async def _leave_each(self, user_ids: Sequence[str]) -> None:
+        for user_id in user_ids:
+            # One that fails must not keep the others.
             await in_background(f"taking {user_id} out of all rooms", self._leave(user_id))
 
     async def _leave(self, user_id: str) -> None:

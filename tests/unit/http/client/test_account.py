@@ -218,6 +218,7 @@ def test_leaving_rooms_goes_on_after_a_restart(accounts: AccountServer, token: s
     assert account is not None
     accounts.db.write(stored_accounts.deactivate, account, False, 1)
     accounts.run(accounts.accounts.deactivation.resume())
+    accounts.db.write(lambda tx: None)
     assert accounts.left_rooms == [ALICE]
     assert accounts.db.read(stored_accounts.still_leaving) == []
 
