@@ -79,6 +79,8 @@ CREATE UNIQUE INDEX events_pos ON events (pos) WHERE pos IS NOT NULL;
 CREATE INDEX events_room ON events (room_nid, pos) WHERE pos IS NOT NULL;
 -- a room in the order of its history, for pages of it
 CREATE INDEX events_timeline ON events (room_nid, depth, pos) WHERE pos IS NOT NULL;
+-- a room by the clocks of the senders, to jump to a date
+CREATE INDEX events_time ON events (room_nid, origin_server_ts, pos) WHERE pos IS NOT NULL;
 
 -- room_state: room state as intervals along the room's timeline: the event held the key from valid_from
 -- (inclusive) to valid_to (exclusive); valid_to IS NULL is the current state.

@@ -88,6 +88,11 @@ def client_fields(event: Event) -> dict[str, Any]:
     return fields
 
 
+def content_json(event: Event) -> bytes:
+    """The JSON of an event's content alone."""
+    return _dumps(event.content)
+
+
 def age_of(event: Event, now: int) -> int:
     """`unsigned.age`: milliseconds since the event was sent, by its sender's clock and ours; may be negative."""
     return now - event.origin_server_ts

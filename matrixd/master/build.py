@@ -15,6 +15,7 @@ from matrixd.http.kit.dispatch import Dispatcher
 from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
 from matrixd.master.frame import Frame, Job
+from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.syncing import build_reads, serve_sync
 from matrixd.master.user_data import build_user_data
 from matrixd.queries.authentication import Authenticator
@@ -93,6 +94,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     frame.at_stop.append(accounts.last_seen.flush)
     user_data = build_user_data(frame, reads, _no_updates)
     serve_sync(frame, reads, user_data.presence)
+    serve_room_reads(frame, reads)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
     return Master(frame, accounts, _dispatchers(frame, accounts))

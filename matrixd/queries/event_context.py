@@ -43,7 +43,6 @@ class Context:
     start: RoomToken
     end: RoomToken
     details: Details
-    state_details: Details
 
 
 def find_event(tx: Transaction, viewer: Viewer, room_id: str, event_id: str) -> OneEvent:
@@ -110,7 +109,6 @@ def load_context(
         _token(before[-1] if before else found.stored, backwards=True),
         _token(newest, backwards=False),
         event_details.load(tx, viewer, {room_nid: history}, shown, replaced),
-        event_details.load_plain(tx, state),
     )
 
 

@@ -52,9 +52,6 @@ class Details:
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-NO_DETAILS = Details()
-
-
 def load(
     tx: Transaction,
     viewer: Viewer,

@@ -142,3 +142,77 @@ def references(tx: Transaction, scope: Scope, parent_ids: Collection[str], each:
         (parameter, *params, each),
     )
     return [(row[0], row[1]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenPage:
+    """Which children of an event to read.
+
+    Backwards from position `start` (included) to `end` (excluded); forwards from `start` (excluded) to `end`
+    (included).
+    """
+
+    room_nid: int
+    parent_id: str
+    #: None: of every type.
+    rel_type: str | None
+    event_type: str | None
+    #: Whether to follow relations for MAX_LEVELS levels.
+    recurse: bool
+    backwards: bool
+    start: int
+    end: int
+    limit: int
+
+
+_DIRECT = "JOIN event_relations r ON r.event_nid = e.event_nid"
+_INDIRECT = (
+    "JOIN (WITH RECURSIVE descendants (event_nid, event_id, rel_type, type, pos, level) AS ("
+    "SELECT c.event_nid, c.event_id, r.rel_type, r.type, r.pos, 1 FROM event_relations r"
+    " JOIN events c ON c.event_nid = r.event_nid WHERE r.parent_id = ? AND r.room_nid = ? UNION ALL"
+    " SELECT c.event_nid, c.event_id, r.rel_type, r.type, r.pos, d.level + 1 FROM descendants d"
+    " JOIN event_relations r ON r.parent_id = d.event_id AND r.room_nid = ? JOIN events c ON c.event_nid = r.event_nid"
+    f" WHERE d.level < {MAX_LEVELS}) SELECT * FROM descendants) r ON r.event_nid = e.event_nid"
+)
+
+
+def page(tx: Transaction, wanted: ChildrenPage) -> list[StoredEvent]:
+    """The accepted events that relate to one event, by position."""
+    comparisons, order = (("<=", ">"), "DESC") if wanted.backwards else ((">", "<="), "ASC")
+    condition = f"r.pos {comparisons[0]} ? AND r.pos {comparisons[1]} ? AND e.verdict IS NULL"
+    params: list[object] = [wanted.start, wanted.end]
+    for column, value in (("r.rel_type", wanted.rel_type), ("r.type", wanted.event_type)):
+        if value is not None:
+            condition += f" AND {column} = ?"
+            params.append(value)
+    if wanted.recurse:
+        joins, params = _INDIRECT, [wanted.parent_id, wanted.room_nid, wanted.room_nid, *params]
+    else:
+        joins, condition = _DIRECT, f"r.parent_id = ? AND r.room_nid = ? AND {condition}"
+        params = [wanted.parent_id, wanted.room_nid, *params]
+    found = select_with(tx, "r.pos", joins, f"{condition} ORDER BY r.pos {order} LIMIT ?", [*params, wanted.limit])
+    return [stored for _, stored in found]
+
+
+def threads(
+    tx: Transaction, scope: Scope, room_nid: int, before: int, limit: int, *, only_own: bool
+) -> list[tuple[str, int]]:
+    """A room's threads, the one with the newest event first: (root's event ID, position of that event < `before`).
+
+    `only_own`: those that the reader began or took part in.
+    """
+    condition, params = scope.condition(tx)
+    having, own = "", []
+    if only_own:
+        having = (
+            " AND (MAX(CASE WHEN r.sender_nid = ? THEN 1 ELSE 0 END) = 1"
+            " OR EXISTS (SELECT 1 FROM events p WHERE p.event_id = r.parent_id AND p.sender_nid = ?))"
+        )
+        own = [scope.reader_nid, scope.reader_nid]
+    rows = tx.all(
+        "SELECT r.parent_id, MAX(r.pos) FROM event_relations r"
+        f" WHERE r.room_nid = ? AND r.rel_type = 'm.thread' AND {condition}"
+        f" GROUP BY r.parent_id HAVING MAX(r.pos) < ?{having} ORDER BY MAX(r.pos) DESC LIMIT ?",
+        (room_nid, *params, before, *own, limit),
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -90,6 +90,12 @@ def of_type(tx: Transaction, room_nid: int, event_type: str, at: int | None = No
     return _mapped(select(tx, f"{_JOINED}{moment} AND k.type = ?)", (room_nid, *params, event_type)))
 
 
+def with_membership(tx: Transaction, room_nid: int, membership: str) -> list[StoredEvent]:
+    """The member events of those who have a membership of the room now."""
+    query = "e.event_nid IN (SELECT event_nid FROM room_members WHERE room_nid = ? AND membership = ?)"
+    return select(tx, query, (room_nid, membership))
+
+
 def of_keys(
     tx: Transaction, room_nid: int, keys: Collection[StateKey], at: int | None = None
 ) -> dict[StateKey, StoredEvent]:

@@ -1,0 +1,30 @@
+"""The event nearest to a moment: `data/api/client-server/room_event_by_timestamp.yaml` of the specification."""
+
+from matrixd.http.client.room_reading import RoomReading
+from matrixd.http.kit.call import Call
+from matrixd.http.kit.route import Auth, Route, RunsOn
+from matrixd.queries.room_history import RoomHistory
+
+
+class RoomEventByTimestamp:
+    """`GET /rooms/{roomId}/timestamp_to_event`."""
+
+    def __init__(self, reading: RoomReading, history: RoomHistory) -> None:
+        self._reading = reading
+        self._history = history
+
+    def routes(self) -> list[Route]:
+        """The endpoint."""
+        return [
+            Route(
+                "GET", "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", self.nearest,
+                spec="get_matrixclientv1roomsroomidtimestamp_to_event", auth=Auth.GUEST, runs_on=RunsOn.ANY,
+            )
+        ]  # fmt: skip
+
+    async def nearest(self, call: Call) -> object:
+        """The nearest event before or after a moment."""
+        call.require_query("ts")
+        ts = call.query_int("ts", 0)
+        backwards = call.query_one_of("dir", ("f", "b")) == "b"
+        return await self._history.nearest(await self._reading.viewer(call), call.path("roomId"), ts, backwards)

@@ -1,0 +1,33 @@
+"""Builds what reads rooms: events, history, state, members, relations."""
+
+from matrixd.http.client.event_context import EventContext
+from matrixd.http.client.message_pagination import MessagePagination
+from matrixd.http.client.relations import Relations
+from matrixd.http.client.room_event_by_timestamp import RoomEventByTimestamp
+from matrixd.http.client.room_initial_sync import RoomInitialSync
+from matrixd.http.client.room_reading import RoomReading
+from matrixd.http.client.rooms import Rooms
+from matrixd.http.client.threads_list import ThreadsList
+from matrixd.master.frame import Frame
+from matrixd.master.syncing import Reads
+from matrixd.queries.members import Members
+from matrixd.queries.room_history import RoomHistory
+from matrixd.queries.room_state_reads import RoomStateReads
+
+
+def serve_room_reads(frame: Frame, reads: Reads) -> None:
+    """The endpoints."""
+    database, clock = frame.database, frame.clock
+    reading = RoomReading(frame.feed, reads.ignored_users)
+    history = RoomHistory(database, reads.client_events, clock)
+    state = RoomStateReads(database, reads.client_events, clock)
+    frame.serve(
+        "client",
+        Rooms(reading, history, state, Members(database, clock)).routes(),
+        MessagePagination(reading, history).routes(),
+        EventContext(reading, history).routes(),
+        RoomEventByTimestamp(reading, history).routes(),
+        Relations(reading, history).routes(),
+        ThreadsList(reading, history).routes(),
+        RoomInitialSync(reading, history).routes(),
+    )

@@ -1,0 +1,143 @@
+"""What clients read of a room's history, as the JSON that they get."""
+
+import orjson
+
+from matrixd.core.filters import EventFilter
+from matrixd.core.streams import RoomToken
+from matrixd.queries import event_details
+from matrixd.queries.client_events import ClientEvents, json_array, json_object, plain_json
+from matrixd.queries.event_context import Context, load_context, load_event
+from matrixd.queries.event_visibility import Viewer
+from matrixd.queries.history_tokens import before_event
+from matrixd.queries.relations import EventList, RelationsRequest, load_relations, load_threads
+from matrixd.queries.room_access import room_access
+from matrixd.queries.room_state_reads import plain_list
+from matrixd.queries.timeline_pages import Page, PageRequest, load_page, page_of
+from matrixd.queries.timestamp_to_event import nearest_event
+from matrixd.storage import account_data, room_state
+from matrixd.storage.database import Database
+from matrixd.storage.event_relations import MAX_LEVELS
+from matrixd.storage.transaction import Transaction
+from matrixd.util.clock import Clock
+
+_NO_FILTER = EventFilter()
+
+
+class RoomHistory:
+    """Reads the histories of rooms. Each answer takes one read; what can be large is put together in its thread."""
+
+    def __init__(self, database: Database, client_events: ClientEvents, clock: Clock) -> None:
+        self._database = database
+        self._client_events = client_events
+        self._clock = clock
+
+    async def messages(self, viewer: Viewer, room_id: str, request: PageRequest) -> bytes:
+        """The answer to `/messages`. Raises M_FORBIDDEN, and M_INVALID_PARAM for tokens of another room."""
+        page = await self._database.read(load_page, viewer, room_id, request)
+        members = [("chunk", json_array(self._shown(page))), ("start", _token(page.start))]
+        if page.end is not None:
+            members.append(("end", _token(page.end)))
+        if request.filter.lazy_load_members:
+            now, plain = self._clock.now_ms(), event_details.Details()
+            members.append(("state", json_array(plain_json(stored, plain, now) for stored in page.members)))
+        return json_object(members)
+
+    async def context(
+        self, viewer: Viewer, room_id: str, event_id: str, limit: int, event_filter: EventFilter
+    ) -> bytes:
+        """The answer to `/context`. Raises M_FORBIDDEN and M_NOT_FOUND."""
+        context, state = await self._database.read(
+            _context, viewer, room_id, event_id, limit, event_filter, self._clock.now_ms()
+        )
+        histories = {context.event.room_nid: context.history}
+        event, *around = self._client_events.assemble(
+            histories, [context.event, *context.before, *context.after], context.details
+        )
+        return json_object(
+            [
+                ("start", _token(context.start)),
+                ("end", _token(context.end)),
+                ("events_before", json_array(around[: len(context.before)])),
+                ("event", event),
+                ("events_after", json_array(around[len(context.before) :])),
+                ("state", state),
+            ]
+        )
+
+    async def event(self, viewer: Viewer, room_id: str | None, event_id: str) -> bytes:
+        """One event of a room, or with None of any. Raises M_NOT_FOUND for all that the viewer may not see."""
+        stored, history, details = await self._database.read(load_event, viewer, room_id, event_id)
+        return self._client_events.assemble({stored.room_nid: history}, [stored], details)[0]
+
+    async def nearest(self, viewer: Viewer, room_id: str, ts: int, backwards: bool) -> dict[str, object]:
+        """The answer to `/timestamp_to_event`. Raises M_FORBIDDEN and M_NOT_FOUND."""
+        event = (await self._database.read(nearest_event, viewer, room_id, ts, backwards)).event
+        return {"event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
+
+    async def relations(self, viewer: Viewer, room_id: str, event_id: str, request: RelationsRequest) -> bytes:
+        """The answer to `/relations`. Raises M_NOT_FOUND and M_INVALID_PARAM."""
+        found = await self._database.read(load_relations, viewer, room_id, event_id, request)
+        members = self._listed(found)
+        if request.start is not None:
+            members.append(("prev_batch", _token(request.start)))
+        if request.recurse:
+            members.append(("recursion_depth", b"%d" % MAX_LEVELS))
+        return json_object(members)
+
+    async def threads(
+        self, viewer: Viewer, room_id: str, before: RoomToken | None, limit: int, *, only_own: bool
+    ) -> bytes:
+        """The answer to `/threads`. Raises M_FORBIDDEN and M_INVALID_PARAM."""
+        found = await self._database.read(load_threads, viewer, room_id, before, limit, only_own=only_own)
+        return json_object(self._listed(found))
+
+    async def initial_sync(self, viewer: Viewer, room_id: str, limit: int) -> bytes:
+        """The answer to a room's `/initialSync`. Raises M_FORBIDDEN."""
+        page, state, private = await self._database.read(_initial, viewer, room_id, limit, self._clock.now_ms())
+        chunk = self._shown(page)[::-1]
+        oldest = page.shown[-1] if page.shown else None
+        start = page.start if oldest is None or oldest.pos is None else before_event(oldest.event, oldest.pos)
+        messages = json_object([("chunk", json_array(chunk)), ("start", _token(start)), ("end", _token(page.start))])
+        members = [
+            ("room_id", orjson.dumps(room_id)),
+            ("messages", messages),
+            ("state", state),
+            ("visibility", b'"public"' if page.access.room.published else b'"private"'),
+            ("account_data", private),
+            # Older clients look for these two. Nobody gets them here: /sync tells who is there and who has read.
+            ("presence", b"[]"),
+            ("receipts", b"[]"),
+        ]
+        if page.access.member is not None:
+            members.append(("membership", orjson.dumps(page.access.membership)))
+        return json_object(members)
+
+    def _shown(self, page: Page) -> list[bytes]:
+        return self._client_events.assemble({page.access.room.room_nid: page.history}, page.shown, page.details)
+
+    def _listed(self, found: EventList) -> list[tuple[str, bytes]]:
+        histories = {stored.room_nid: found.history for stored in found.shown}
+        members = [("chunk", json_array(self._client_events.assemble(histories, found.shown, found.details)))]
+        if found.next_batch is not None:
+            members.append(("next_batch", _token(found.next_batch)))
+        return members
+
+
+def _token(token: RoomToken) -> bytes:
+    return orjson.dumps(str(token))
+
+
+def _context(
+    tx: Transaction, viewer: Viewer, room_id: str, event_id: str, limit: int, event_filter: EventFilter, now: int
+) -> tuple[Context, bytes]:
+    context = load_context(tx, viewer, room_id, event_id, limit, event_filter)
+    return context, plain_list(tx, context.state, now)
+
+
+def _initial(tx: Transaction, viewer: Viewer, room_id: str, limit: int, now: int) -> tuple[Page, bytes, bytes]:
+    access = room_access(tx, room_id, viewer)
+    room_nid = access.room.room_nid
+    page = page_of(tx, viewer, access, PageRequest(True, None, None, limit, _NO_FILTER))
+    state = plain_list(tx, room_state.everything(tx, room_nid, access.state_at).values(), now)
+    rows = account_data.of_room(tx, viewer.user_nid, room_nid)
+    return page, state, orjson.dumps([{"type": row.type, "content": row.content} for row in rows])
