@@ -43,3 +43,22 @@ def remove_read(tx: Transaction, user_nid: int, room_nid: int, thread_id: str, u
         condition = " AND thread_id = ?"
         params = (*params, "" if thread_id == "main" else thread_id)
     tx.execute(f"DELETE FROM push_deltas WHERE user_nid = ? AND room_nid = ? AND pos <= ?{condition}", params)
+
+
+def users_after(tx: Transaction, user_nid: int, limit: int) -> list[int]:
+    """The next users, by number, of whom there is anything."""
+    rows = tx.all(
+        "SELECT DISTINCT user_nid FROM push_deltas WHERE user_nid > ? ORDER BY user_nid LIMIT ?", (user_nid, limit)
+    )
+    return [row[0] for row in rows]
+
+
+def remove_all_read(tx: Transaction, user_nids: Sequence[int]) -> int:
+    """Delete everything that lies behind the users' read marks; how many there were."""
+    condition, parameter = tx.among("user_nid", list(user_nids))
+    return tx.execute(
+        f"DELETE FROM push_deltas WHERE {condition} AND EXISTS (SELECT 1 FROM read_marks m"
+        " WHERE m.user_nid = push_deltas.user_nid AND m.room_nid = push_deltas.room_nid AND m.pos >= push_deltas.pos"
+        " AND m.thread_id IN ('', CASE push_deltas.thread_id WHEN '' THEN 'main' ELSE push_deltas.thread_id END))",
+        (parameter,),
+    )

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from matrixd.queries import unread
 from matrixd.queries.unread import Counts, UnreadCounts
+from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.receipts import Receipts
 from matrixd.storage import read_marks
 from matrixd.storage.database import Database
@@ -234,3 +235,21 @@ def test_what_was_read_before_it_was_announced_counts_once(db: OpenDatabase) -> 
     reads.release()
     assert found == [Counts((1, 1))]
     assert counts.cached(bob, room) == Counts((1, 1))
+
+
+def test_the_cleanup_deletes_what_was_read_by_sending(db: OpenDatabase) -> None:
+    kept = Kept(db)
+    (alice, alice_id), (bob, bob_id) = kept.user("alice"), kept.user("bob")
+    room = kept.room("room")
+    kept.join(room, alice, alice_id)
+    kept.join(room, bob, bob_id)
+    kept.event(room, alice, alice_id, deltas=((bob, 0, 1),))
+    kept.event(room, alice, alice_id, thread_id="$root", deltas=((bob, 0, 1),))
+    kept.event(room, bob, bob_id)
+    kept.event(room, alice, alice_id, deltas=((bob, 0, 1),))
+    before = db.read(read_marks.unread, bob, room)
+    kept.run(ReadCleanup(db.database).run())
+    assert [row[0] for row in db.read(lambda tx: tx.all("SELECT thread_id FROM push_deltas ORDER BY pos"))] == [
+        "$root", ""
+    ]  # fmt: skip
+    assert db.read(read_marks.unread, bob, room) == before
