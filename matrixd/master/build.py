@@ -16,18 +16,21 @@ from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
 from matrixd.master.frame import Frame, Job
 from matrixd.master.room_reads import serve_room_reads
+from matrixd.master.rooms import build_rooms
 from matrixd.master.syncing import build_reads, serve_sync
-from matrixd.master.user_data import build_user_data
+from matrixd.master.user_data import UserData, build_user_data
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.persister import Persister
+from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
-from matrixd.storage import transactions
+from matrixd.storage import account_data, filters, presence, profiles, push_rules, transactions
 from matrixd.storage.database import Database
 from matrixd.storage.engines.base import Engine
+from matrixd.storage.rows import DeviceDeleted
 from matrixd.util.clock import SystemClock
 from matrixd.util.lru import CacheBudget
 from matrixd.util.ratelimit import RateLimiter
@@ -43,6 +46,7 @@ class Master:
 
     frame: Frame
     accounts: Accounts
+    user_data: UserData
     #: By the resources that a listener serves.
     dispatchers: Mapping[frozenset[str], Dispatcher]
     _running: Sequence[LoopingCall] = field(default_factory=list)
@@ -66,6 +70,7 @@ class Master:
         """Begin the work that goes on by itself, and go on with what the last process did not finish."""
         self._running = self.frame.start_jobs()
         await self.accounts.deactivation.resume()
+        await self.user_data.profiles.resume()
 
     async def stop(self) -> None:
         """Finish what is under way."""
@@ -82,8 +87,16 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     reads = build_reads(frame)
     heads = RoomHeads(frame.database, frame.budget, frame.is_local)
     lanes = _lanes(frame, heads)
+    rooms = build_rooms(frame, heads, lanes)
     accounts = build_accounts(
-        config, frame.database, frame.clock, frame.feed, frame.authenticator, leave_all_rooms=_nowhere
+        config,
+        frame.database,
+        frame.clock,
+        frame.feed,
+        frame.authenticator,
+        leave_all_rooms=rooms.leaving.leave_all_rooms,
+        delete_data=(account_data.remove_user, push_rules.remove_user, filters.remove_user, presence.remove_user),
+        erase_data=(profiles.delete_all,),
     )
     frame.serve("client", list(accounts.routes))
     frame.limiters.update(accounts.limiters)
@@ -91,13 +104,18 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     frame.jobs.append(Job("the expiry of accounts' tokens and sessions", _MINUTE, accounts.expiry.run))
     frame.jobs.append(Job("writing when users were last seen", _MINUTE, accounts.last_seen.flush))
     frame.jobs.append(Job("the expiry of transaction IDs", 60 * _MINUTE, lambda: _expire_transactions(frame)))
+    frame.jobs.append(Job("removing what was read", 60 * _MINUTE, ReadCleanup(frame.database).run))
+    frame.jobs.append(Job("leaving the rooms of ended accounts", 60 * _MINUTE, accounts.deactivation.resume))
     frame.at_stop.append(accounts.last_seen.flush)
-    user_data = build_user_data(frame, reads, _no_updates)
+    user_data = build_user_data(frame, reads, rooms.shown_profiles.update_member_events)
+    frame.feed.subscribe(
+        DeviceDeleted, lambda row: user_data.presence.logged_out(row.user_nid, row.device_nid)
+    )
     serve_sync(frame, reads, user_data.presence)
     serve_room_reads(frame, reads)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
-    return Master(frame, accounts, _dispatchers(frame, accounts))
+    return Master(frame, accounts, user_data, _dispatchers(frame, accounts))
 
 
 def _frame(config: Config, reactor: Any, engine: Engine) -> Frame:
@@ -153,10 +171,3 @@ def _positions(database: Database, clock: SystemClock) -> dict[Stream, int]:
         positions[stream] = clock.now_ms()
     return positions
 
-
-async def _nowhere(user_id: str) -> None:
-    pass
-
-
-async def _no_updates(user_nid: int, user_id: str) -> None:
-    pass

@@ -14,7 +14,6 @@ from twisted.internet.error import CannotListenError
 from matrixd.config.listeners import Listener
 from matrixd.config.tls import TlsConfig
 from matrixd.http.kit.dispatch import Dispatcher
-from matrixd.http.kit.route import MAX_JSON_BODY
 from matrixd.http.kit.server import MatrixSite, TrustedProxies
 
 logger = logging.getLogger(__name__)
@@ -29,6 +28,8 @@ class Listening:
     address: str
     # zope's interfaces mean nothing to the type checker.
     port: Any
+    #: Knows the connections; the addresses of one listener share it.
+    site: MatrixSite
 
     async def stop(self) -> None:
         """Take no more connections."""
@@ -44,11 +45,11 @@ async def listen(
 
     On a machine without IPv6 it is enough that the other addresses can be had.
     """
-    site = MatrixSite(dispatchers[frozenset(listener.resources)], _trusted_proxies(listener), MAX_JSON_BODY)
+    site = MatrixSite(dispatchers[frozenset(listener.resources)], _trusted_proxies(listener), reactor)
     opened = []
     for address, endpoint in _endpoints(reactor, listener, tls):
         try:
-            opened.append(Listening(address, await endpoint.listen(site)))
+            opened.append(Listening(address, await endpoint.listen(site), site))
         except CannotListenError as error:
             if not _is_spare(listener, error, opened):
                 raise

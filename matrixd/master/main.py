@@ -9,7 +9,7 @@ from typing import Any
 
 import sdnotify
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 
 from matrixd import __version__
@@ -97,6 +97,8 @@ class _Process:
     async def _stop(self) -> None:
         for listening in self._listening:
             await listening.stop()
+        sites = dict.fromkeys(listening.site for listening in self._listening)
+        await gatherResults([Deferred.fromCoroutine(site.stop()) for site in sites])
         if self._status.running:
             self._status.stop()
         await self._master.stop()
