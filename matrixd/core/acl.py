@@ -4,7 +4,8 @@ https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acl
 """
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from matrixd.core.event import Event
 from matrixd.core.globs import compile_glob
@@ -28,17 +29,20 @@ def is_ip_literal(host: str) -> bool:
 
 
 class ServerAcl:
-    """The list of an ``m.room.server_acl`` event, ready to be asked. One that is kept takes a few times its event.
+    """The list of an ``m.room.server_acl`` event, or of its content, ready to be asked.
+
+    One that is kept takes a few times its event.
 
     https://spec.matrix.org/v1.19/client-server-api/#mroomserver_acl
     """
 
     __slots__ = ("_allow", "_deny", "_ip_literals")
 
-    def __init__(self, event: Event) -> None:
-        self._ip_literals = event.content.get("allow_ip_literals") is not False
-        self._allow = _Patterns(event.content.get("allow"))
-        self._deny = _Patterns(event.content.get("deny"))
+    def __init__(self, event: Event | Mapping[str, Any]) -> None:
+        content = event.content if isinstance(event, Event) else event
+        self._ip_literals = content.get("allow_ip_literals") is not False
+        self._allow = _Patterns(content.get("allow"))
+        self._deny = _Patterns(content.get("deny"))
 
     def allows(self, server_name: str) -> bool:
         """Whether the server may take part in the room. The port plays no role, nor does the case of letters."""

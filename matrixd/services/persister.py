@@ -1,13 +1,13 @@
 """The persister: everything that waits is written in one transaction, all rooms together.
 
-What is submitted together is one unit: it is stored whole or not at all. Units of one room are stored in the order of
-their submission. A batch that fails is halved until the unit at fault stands alone; what was built on that unit's room
-fails with `RoomMoved`, and its builder builds it again.
+What is submitted together is one unit, of one room or of several: it is stored whole or not at all. Units of one room are
+stored in the order of their submission. A batch that fails is halved until the unit at fault stands alone; what was built
+on that unit's rooms fails with `RoomMoved`, and its builder builds it again.
 """
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
@@ -94,11 +94,32 @@ class PendingEvent:
         return self.parent_id if self.rel_type == "m.thread" else None
 
 
+#: What is to be stored in the same transaction as a unit's events, after them.
+Also = Callable[[Transaction], None]
+
+
 @dataclass(slots=True, eq=False)
 class _Unit:
-    head: RoomHead
+    heads: Sequence[RoomHead]
     pending: Sequence[PendingEvent]
+    also: Also | None
     stored: "Deferred[list[EventRow]]" = field(default_factory=Deferred)
+
+    @property
+    def is_broken(self) -> bool:
+        return any(head.broken for head in self.heads)
+
+    def succeed(self, rows: list[EventRow]) -> None:
+        for head in self.heads:
+            head.in_flight -= 1
+        self.stored.callback(rows)
+
+    def fail(self, error: Exception) -> None:
+        """The heads are ahead of what is stored: nothing more may be built on them."""
+        for head in self.heads:
+            head.in_flight -= 1
+            head.broken = True
+        self.stored.errback(error)
 
 
 class Persister:
@@ -110,13 +131,16 @@ class Persister:
         self._waiting: deque[_Unit] = deque()
         self._writing = False
 
-    def submit(self, head: RoomHead, pending: Sequence[PendingEvent]) -> "Deferred[list[EventRow]]":
-        """Store events of one room as a unit; fires with their rows when they are durable and announced.
+    def submit(
+        self, heads: Sequence[RoomHead], pending: Sequence[PendingEvent], also: Also | None = None
+    ) -> "Deferred[list[EventRow]]":
+        """Store events of some rooms as a unit; fires with their rows when they are durable and announced.
 
-        Fails with `RoomMoved`, `DuplicateTransaction` or `Unavailable`.
+        Fails with `RoomMoved`, `DuplicateTransaction`, `Unavailable`, or what `also` raises.
         """
-        unit = _Unit(head, pending)
-        head.in_flight += 1
+        unit = _Unit(heads, pending, also)
+        for head in heads:
+            head.in_flight += 1
         self._waiting.append(unit)
         if not self._writing:
             self._writing = True
@@ -144,32 +168,28 @@ class Persister:
         return batch
 
     async def _write(self, batch: list[_Unit]) -> None:
-        alive = [unit for unit in batch if not unit.head.broken]
+        alive = []
         for unit in batch:
-            if unit.head.broken:
-                _fail(unit, RoomMoved())
+            if unit.is_broken:
+                unit.fail(RoomMoved())
+            else:
+                alive.append(unit)
         if not alive:
             return
         try:
-            stored = await self._database.write(_store, [unit.pending for unit in alive], self._clock.now_ms())
-        except Exception as error:
+            work = [(unit.pending, unit.also) for unit in alive]
+            stored = await self._database.write(_store, work, self._clock.now_ms())
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one unit, its sender gets it
             if len(alive) == 1 or isinstance(error, Unavailable):
                 for unit in alive:
-                    unit.head.broken = True
-                    _fail(unit, error)
+                    unit.fail(error)
                 return
             middle = len(alive) // 2
             await self._write(alive[:middle])
             await self._write(alive[middle:])
         else:
             for unit, rows in zip(alive, stored, strict=True):
-                unit.head.in_flight -= 1
-                unit.stored.callback(rows)
-
-
-def _fail(unit: _Unit, error: Exception) -> None:
-    unit.head.in_flight -= 1
-    unit.stored.errback(error)
+                unit.succeed(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +204,10 @@ class _Numbered:
     key_nid: int | None
 
 
-def _store(tx: Transaction, units: list[Sequence[PendingEvent]], now_ms: int) -> list[list[EventRow]]:
-    pending = list(itertools.chain.from_iterable(units))
+def _store(
+    tx: Transaction, units: Sequence[tuple[Sequence[PendingEvent], Also | None]], now_ms: int
+) -> list[list[EventRow]]:
+    pending = list(itertools.chain.from_iterable(events_of_unit for events_of_unit, _ in units))
     _refuse_duplicates(tx, pending)
     numbered = _number(tx, pending)
     events.insert(tx, [_new_event(n) for n in numbered])
@@ -204,11 +226,14 @@ def _store(tx: Transaction, units: list[Sequence[PendingEvent]], now_ms: int) ->
         ],
     )
     _move_ends(tx, numbered)
+    for _, also in units:
+        if also is not None:
+            also(tx)
     rows = [_row(n, user_nids) for n in numbered]
     for row in rows:
         tx.announce(row)
     following = iter(rows)
-    return [list(itertools.islice(following, len(unit))) for unit in units]
+    return [list(itertools.islice(following, len(events_of_unit))) for events_of_unit, _ in units]
 
 
 def _refuse_duplicates(tx: Transaction, pending: Sequence[PendingEvent]) -> None:

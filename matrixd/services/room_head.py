@@ -34,7 +34,7 @@ class RoomHead:
     """The newest end of one room."""
 
     __slots__ = (
-        "_is_local", "_state", "blocked", "broken", "depth", "extremities", "in_flight", "invited_count",
+        "_is_local", "_state", "blocked", "broken", "depth", "extremities", "holders", "in_flight", "invited_count",
         "joined_count", "local_joined", "room_id", "unread", "version",
     )
 
@@ -52,6 +52,8 @@ class RoomHead:
         self.local_joined: set[str] | None = None
         #: Units that are submitted and not yet stored.
         self.in_flight = 0
+        #: Those who build on it or wait for what they built.
+        self.holders = 0
         #: What this head is built on was not stored.
         self.broken = False
         self._state: dict[StateKey, Event | None] = {}
@@ -156,8 +158,8 @@ class RoomHeads:
         self._database = database
         self._is_local = is_local
         self._cache = budget.cache("room_heads", str, RoomHead)
-        # A head with events on their way must not be loaded anew from a database that does not have them yet.
-        # Bounded by the persister's queue.
+        # A head that somebody builds on must stay the room's only one, even when the cache drops it: loaded anew from a
+        # database that does not have its events yet, the room would fork. Bounded by the requests under way.
         self._busy: dict[str, RoomHead] = {}
         self._loading: SingleFlight[str, RoomHead] = SingleFlight()
 
@@ -193,23 +195,27 @@ class RoomHeads:
         """The head of a room that is being made."""
         head = RoomHead(room_id, version, self._is_local)
         head.local_joined = set()
-        self._busy[room_id] = head
         self._cache.put(room_id, head, head.size())
         return head
 
     def hold(self, head: RoomHead) -> None:
-        """Keep a head while its events are on their way."""
+        """Keep a head as the room's only one until `release`: somebody builds on it."""
+        head.holders += 1
         self._busy[head.room_id] = head
 
-    def settle(self, head: RoomHead) -> None:
-        """Let go of a head, when nothing of it is on its way any more; forget it if it broke."""
+    def release(self, head: RoomHead) -> None:
+        """The counterpart of `hold`; a head that broke is forgotten."""
+        head.holders -= 1
         if head.broken and self._cache.get(head.room_id) is head:
             self._cache.remove(head.room_id)
-        if self._busy.get(head.room_id) is head and (head.broken or not head.in_flight):
+        if self._busy.get(head.room_id) is head and (head.broken or not head.holders):
             del self._busy[head.room_id]
+            if not head.broken:
+                self._cache.put(head.room_id, head, head.size())
 
     def _find(self, room_id: str) -> RoomHead | None:
-        head = self._busy.get(room_id) or self._cache.get(room_id)
+        cached = self._cache.get(room_id)
+        head = self._busy.get(room_id) or cached
         return head if head is not None and not head.broken else None
 
     async def _read(self, room_id: str) -> RoomHead:

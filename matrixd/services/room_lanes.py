@@ -5,25 +5,29 @@ stand in one line and parallel senders never fork it. Waiting for the commit hap
 built meanwhile.
 """
 
+import enum
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from matrixd.core import canonical_json
 from matrixd.core.auth import check_state_dependent, check_state_independent
 from matrixd.core.auth.plan import auth_types_for_event, state_for_check
 from matrixd.core.auth.redaction import redaction_applies
 from matrixd.core.builder import build_event, next_depth
-from matrixd.core.content import relation
-from matrixd.core.errors import MatrixError
+from matrixd.core.errors import EventTooLarge, InvalidEvent, MatrixError, RuleViolation
 from matrixd.core.event import Event
+from matrixd.core.identifiers import fits, is_event_id
 from matrixd.core.power import PowerLevels
 from matrixd.core.push.conditions import RoomContext
 from matrixd.core.push.evaluation import CompiledRuleset
 from matrixd.core.push.fanout import room_outcome
+from matrixd.core.relations import THREAD, Relation, relation_of
 from matrixd.core.signing import SigningKey
 from matrixd.core.versions import EventIdFormat, RoomVersion
 from matrixd.services.persister import (
+    Also,
     DuplicateTransaction,
     Membership,
     PendingEvent,
@@ -37,6 +41,7 @@ from matrixd.storage.database import Database
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.rows import EventRow
 from matrixd.storage.stored_event import StoredEvent
+from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
 
 #: How often an event is built again when what it was built on was not stored.
@@ -50,12 +55,22 @@ _BUMP_TYPES = frozenset(
 )
 
 
+class Redacts(enum.Enum):
+    """Whose events a redaction may be for. https://spec.matrix.org/v1.19/client-server-api/#redactions"""
+
+    OWN = "own"
+    #: One's own, and with the redact level everybody's.
+    BY_LEVEL = "by_level"
+    #: As before, and those of all users of this server.
+    OF_OUR_USERS = "of_our_users"
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """What somebody of this server wants to say in a room.
 
-    `txn_id` names the endpoint and the client's transaction ID; with `device_nid` it makes a retry answer the same
-    event.
+    `txn_id` names the endpoint and the client's transaction ID (`core.transaction_ids`); with `device_nid` it makes a
+    retry answer the same event.
     """
 
     sender: str
@@ -67,6 +82,13 @@ class Draft:
     origin_server_ts: int | None = None
     device_nid: int | None = None
     txn_id: str | None = None
+    may_redact: Redacts = Redacts.BY_LEVEL
+    #: Asked right before the event is built, when nothing can come between any more; raises to refuse the event.
+    #: It may look at the state that decides about the event, at that of its own type and state key, and at `reads`.
+    check: "Callable[[RoomHead], None] | None" = None
+    reads: tuple[StateKey, ...] = ()
+    #: Left out of its unit when a rule forbids it, instead of failing it.
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +97,10 @@ class Sent:
 
     event_id: str
     row: EventRow | None
+
+
+#: What is stored with a new room: takes the transaction and the room's ID.
+AlsoOfRoom = Callable[[Transaction, str], None]
 
 
 class PushRulesets(Protocol):
@@ -94,6 +120,16 @@ class _Prepared:
     rulesets: Mapping[str, CompiledRuleset]
     ignored_by: Collection[str]
     redacted: Mapping[str, StoredEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a unit adds to one room; `first` is its first event, if that is built already."""
+
+    head: RoomHead
+    drafts: Sequence[Draft]
+    prepared: _Prepared
+    first: Event | None = None
 
 
 class RoomLanes:
@@ -122,49 +158,102 @@ class RoomLanes:
     async def send(self, room_id: str, drafts: Sequence[Draft]) -> list[Sent]:
         """Send events to a room, as one unit: all of them or none.
 
-        A state event that would change nothing is not sent; the one that stands is answered. Raises RuleViolation when
-        a rule forbids one of them, M_NOT_FOUND for an unknown room, `Unavailable` while the database is away.
+        A state event that would change nothing is not sent; the one that stands is answered. Raises RuleViolation when a
+        rule forbids one of them, M_FORBIDDEN for an unknown room, M_BAD_JSON or M_TOO_LARGE for a content that no event
+        can have, what a draft's `check` raises, and `Unavailable` while the database is away.
         """
         for _ in range(_MAX_BUILDS):
-            head = await self._head(room_id, drafts)
-            prepared = await self._prepare(head, drafts)
-            if head.broken or head.missing(_needed_keys(head.version, drafts)):
-                continue
+            head = await self._hold(room_id, drafts[0].sender)
             try:
-                return await self._submit(head, drafts, prepared)
+                prepared = await self._prepared(head, drafts)
+                if prepared is not None:
+                    return await self._submit([_Part(head, drafts, prepared)])
             except RoomMoved:
                 continue
             except DuplicateTransaction as duplicate:
                 return [Sent(duplicate.event_id, None)]
-        raise MatrixError(503, "M_UNKNOWN", "The room is busy. Try again.")
+            finally:
+                self._heads.release(head)
+        raise _busy()
 
     async def create(
-        self, version: RoomVersion, room_id: str | None, drafts: Sequence[Draft]
+        self, version: RoomVersion, room_id: str | None, drafts: Sequence[Draft], also: "AlsoOfRoom | None" = None
     ) -> tuple[str, list[Sent]]:
         """Make a room of which `drafts` are the first events, the first of them m.room.create; all of them or none.
 
-        `room_id` is None where the room version makes it from the create event. Answers the room ID.
+        `room_id` is None where the room version makes it from the create event. `also(tx, room ID)` is run in the
+        transaction that stores the room; what it raises undoes the room. Answers the room ID. Raises as `send`.
         """
-        create = self._build(None, version, drafts[0], room_id)
-        head = self._heads.make(create.room_id, version)
-        head.learn(_needed_keys(version, drafts), {})
-        prepared = _Prepared({}, (), {})
+        part = await self._new_room(version, room_id, drafts)
         try:
-            return create.room_id, await self._submit(head, drafts, prepared, create)
-        except BaseException:
-            head.broken = True
-            self._heads.settle(head)
-            raise
+            return part.head.room_id, await self._submit([part], _of_room(also, part.head.room_id))
+        finally:
+            self._heads.release(part.head)
 
-    async def _head(self, room_id: str, drafts: Sequence[Draft]) -> RoomHead:
+    async def replace(
+        self,
+        room_id: str,
+        farewell: Callable[[str], Sequence[Draft]],
+        version: RoomVersion,
+        new_room_id: str | None,
+        beginning: Callable[[str | None], Sequence[Draft]],
+        also: "AlsoOfRoom | None" = None,
+    ) -> str:
+        """Make a room that takes the place of another; both rooms change together or not at all. The new room's ID.
+
+        `farewell(new room's ID)` are the old room's last events, `beginning(ID of the first of these)` the new room's
+        first. Where the room version makes the new ID from the create event, that cannot know the farewell: `beginning`
+        gets None. `new_room_id` and `also` as for `create`. Raises as `send`.
+        """
+        planned = farewell(new_room_id or "!")
+        for _ in range(_MAX_BUILDS):
+            old = await self._hold(room_id, planned[0].sender)
+            try:
+                prepared = await self._prepared(old, planned)
+                if prepared is None:
+                    continue
+                first = None if new_room_id is None else self._build(old, old.version, planned[0], None)
+                part = await self._new_room(
+                    version, new_room_id, beginning(None if first is None else first.event_id)
+                )
+                try:
+                    if old.broken or (first is not None and first.prev_events != _ids(old.extremities[-_MAX_PREV_EVENTS:])):
+                        # Something else was sent to the old room meanwhile.
+                        part.head.broken = True
+                        continue
+                    last = _Part(old, farewell(part.head.room_id), prepared, first)
+                    await self._submit([last, part], _of_room(also, part.head.room_id))
+                    return part.head.room_id
+                finally:
+                    self._heads.release(part.head)
+            except RoomMoved:
+                continue
+            finally:
+                self._heads.release(old)
+        raise _busy()
+
+    async def _hold(self, room_id: str, sender: str) -> RoomHead:
         try:
             head = await self._heads.get(room_id)
-            return await self._heads.get(room_id, _needed_keys(head.version, drafts))
         except UnknownRoom:
-            raise MatrixError(404, "M_NOT_FOUND", f"This server does not know the room {room_id}.") from None
+            # The same as for a room that the sender is not in: nobody learns from it which rooms there are.
+            raise MatrixError(403, "M_FORBIDDEN", f"{sender} is not in {room_id}.") from None
+        self._heads.hold(head)
+        return head
 
-    async def _prepare(self, head: RoomHead, drafts: Sequence[Draft]) -> _Prepared:
-        members = await self._heads.local_joined(head)
+    async def _prepared(self, head: RoomHead, drafts: Sequence[Draft]) -> "_Prepared | None":
+        """What `drafts` need beside the head, whose state is loaded; None if the head is no good any more."""
+        needed = _needed_keys(head.version, drafts)
+        if await self._heads.get(head.room_id, needed) is not head:
+            return None
+        prepared = await self._prepare(head, drafts)
+        return None if head.broken or head.missing(needed) else prepared
+
+    async def _prepare(self, head: RoomHead, drafts: Sequence[Draft]) -> "_Prepared":
+        members: Collection[str] = await self._heads.local_joined(head)
+        invited = {draft.state_key for draft in drafts if draft.content.get("membership") == "invite"}
+        if invited:
+            members = {*members, *(user_id for user_id in invited if user_id is not None and self._is_ours(user_id))}
         targets = [draft.redacts for draft in drafts if draft.redacts is not None]
         return _Prepared(
             await self._push_rulesets.for_room(head.room_id, members),
@@ -172,35 +261,57 @@ class RoomLanes:
             await self._database.read(events.by_ids, targets) if targets else {},
         )
 
-    async def _submit(
-        self, head: RoomHead, drafts: Sequence[Draft], prepared: _Prepared, create: Event | None = None
-    ) -> list[Sent]:
+    async def _new_room(self, version: RoomVersion, room_id: str | None, drafts: Sequence[Draft]) -> "_Part":
+        """A room that is there only in memory so far. To be released."""
+        create = self._build(None, version, drafts[0], room_id)
+        head = self._heads.make(create.room_id, version)
+        head.learn(_needed_keys(version, drafts), {})
+        self._heads.hold(head)
+        try:
+            return _Part(head, drafts, await self._prepare(head, drafts), create)
+        except BaseException:
+            head.broken = True
+            self._heads.release(head)
+            raise
+
+    async def _submit(self, parts: "Sequence[_Part]", also: Also | None = None) -> list[Sent]:
         self._persister.check_capacity()
-        checkpoint = head.checkpoint() if len(drafts) > 1 else None
+        checkpoints = [part.head.checkpoint() for part in parts] if len(parts) > 1 or len(parts[0].drafts) > 1 else ()
         pending: list[PendingEvent] = []
         sent: list[str] = []
         try:
-            for draft in drafts:
+            for part in parts:
+                self._advance_all(part, pending, sent)
+        except BaseException:
+            for part, checkpoint in zip(parts, checkpoints, strict=False):
+                part.head.restore(checkpoint)
+            for part in parts:
+                # A room that has no events must not be found.
+                part.head.broken = part.head.broken or not part.head.extremities
+            raise
+        if not pending:
+            return [Sent(event_id, None) for event_id in sent]
+        stored = await self._persister.submit([part.head for part in parts], pending, also)
+        by_id = {row.event.event_id: row for row in stored}
+        return [Sent(event_id, by_id.get(event_id)) for event_id in sent]
+
+    def _advance_all(self, part: "_Part", pending: list[PendingEvent], sent: list[str]) -> None:
+        head = part.head
+        for draft in part.drafts:
+            try:
+                if draft.check is not None:
+                    draft.check(head)
                 standing = _standing(head, draft)
                 if standing is not None:
                     sent.append(standing.event_id)
                     continue
-                event = create if create is not None and not pending else self._build(head, head.version, draft, None)
-                pending.append(self._advance(head, draft, event, prepared))
+                first = part.first if draft is part.drafts[0] else None
+                event = self._build(head, head.version, draft, None) if first is None else first
+                pending.append(self._advance(head, draft, event, part.prepared))
                 sent.append(event.event_id)
-        except Exception:
-            if checkpoint is not None:
-                head.restore(checkpoint)
-            raise
-        if not pending:
-            return [Sent(event_id, None) for event_id in sent]
-        self._heads.hold(head)
-        try:
-            stored = await self._persister.submit(head, pending)
-        finally:
-            self._heads.settle(head)
-        by_id = {row.event.event_id: row for row in stored}
-        return [Sent(event_id, by_id.get(event_id)) for event_id in sent]
+            except RuleViolation:
+                if not draft.is_optional:
+                    raise
 
     def _build(self, head: RoomHead | None, version: RoomVersion, draft: Draft, room_id: str | None) -> Event:
         prev_events = head.extremities[-_MAX_PREV_EVENTS:] if head is not None else ()
@@ -208,22 +319,27 @@ class RoomLanes:
         if head is not None:
             keys = auth_types_for_event(version, draft.type, draft.sender, draft.state_key, draft.content)
             auth_events = list(head.state_map(keys).values())
-        return build_event(
-            version,
-            room_id=head.room_id if head is not None else room_id,
-            event_type=draft.type,
-            sender=draft.sender,
-            content=draft.content,
-            prev_events=prev_events,
-            auth_events=auth_events,
-            depth=next_depth(version, [event.depth for event in prev_events]),
-            origin_server_ts=self._clock.now_ms() if draft.origin_server_ts is None else draft.origin_server_ts,
-            server_name=self._server_name,
-            signing_key=self._signing_key,
-            state_key=draft.state_key,
-            redacts=draft.redacts,
-            event_id=self._new_event_id() if version.event_id_format is EventIdFormat.CHOSEN else None,
-        )
+        try:
+            return build_event(
+                version,
+                room_id=head.room_id if head is not None else room_id,
+                event_type=draft.type,
+                sender=draft.sender,
+                content=draft.content,
+                prev_events=prev_events,
+                auth_events=auth_events,
+                depth=next_depth(version, [event.depth for event in prev_events]),
+                origin_server_ts=self._clock.now_ms() if draft.origin_server_ts is None else draft.origin_server_ts,
+                server_name=self._server_name,
+                signing_key=self._signing_key,
+                state_key=draft.state_key,
+                redacts=draft.redacts,
+                event_id=self._new_event_id() if version.event_id_format is EventIdFormat.CHOSEN else None,
+            )
+        except EventTooLarge as error:
+            raise MatrixError(413, "M_TOO_LARGE", f"{error}.") from error
+        except InvalidEvent as error:
+            raise MatrixError(400, "M_BAD_JSON", f"{error}.") from error
 
     def _advance(self, head: RoomHead, draft: Draft, event: Event, prepared: _Prepared) -> PendingEvent:
         """Authorise an event and make it the newest of its room."""
@@ -237,19 +353,21 @@ class RoomLanes:
             signed_by={self._server_name},
         )
         check_state_dependent(event, state)
-        redaction = _redaction(event, state, prepared)
+        redaction = _redaction(event, draft, state, prepared)
         replaces = head.state(event.key) if event.is_state else None
         membership = self._membership(head, event)
-        related = relation(event.content)
+        related = _relation(event)
         notifies, deltas = self._notify(head, event, state, prepared)
-        in_thread = related is not None and related.rel_type == "m.thread"
-        head.advance(event, head.unread + (notifies and not in_thread), (event,))
+        in_thread = related is not None and related.rel_type == THREAD
+        head.advance(
+            event, head.unread + (notifies and not in_thread), (*head.extremities[:-_MAX_PREV_EVENTS], event)
+        )
         if redaction is not None:
             head.replace(redaction.redacted)
         return PendingEvent(
             event=event,
             end=rooms.RoomEnd(
-                (event.event_id,), head.depth, 0, None, head.unread, head.joined_count, head.invited_count
+                _ids(head.extremities), head.depth, 0, None, head.unread, head.joined_count, head.invited_count
             ),
             bumps=event.type in _BUMP_TYPES,
             notifies=notifies,
@@ -267,10 +385,11 @@ class RoomLanes:
     def _membership(self, head: RoomHead, event: Event) -> Membership | None:
         if event.type != "m.room.member" or event.state_key is None:
             return None
-        is_local = event.state_key.partition(":")[2] == self._server_name
-        return Membership(
-            event.state_key, event.membership or "leave", head.membership(event.state_key), is_local
-        )
+        before = head.membership(event.state_key)
+        return Membership(event.state_key, event.membership or "leave", before, self._is_ours(event.state_key))
+
+    def _is_ours(self, user_id: str) -> bool:
+        return user_id.partition(":")[2] == self._server_name
 
     def _notify(
         self, head: RoomHead, event: Event, state: Mapping[StateKey, Event], prepared: _Prepared
@@ -302,6 +421,7 @@ def _needed_keys(version: RoomVersion, drafts: Sequence[Draft]) -> set[StateKey]
         keys.add(("m.room.member", draft.sender))
         if draft.state_key is not None:
             keys.add((draft.type, draft.state_key))
+        keys.update(draft.reads)
     keys.add(("m.room.power_levels", ""))
     return keys
 
@@ -311,20 +431,55 @@ def _standing(head: RoomHead, draft: Draft) -> Event | None:
     if draft.state_key is None or draft.type == "m.room.create":
         return None
     current = head.state((draft.type, draft.state_key))
-    if current is not None and current.sender == draft.sender and current.content == draft.content:
-        return current
-    return None
+    if current is None or current.sender != draft.sender or current.content != draft.content:
+        return None
+    # To Python, 1, 1.0 and True are equal.
+    is_same = canonical_json.encode(current.content) == canonical_json.encode(draft.content)
+    return current if is_same else None
 
 
-def _redaction(event: Event, state: Mapping[StateKey, Event], prepared: _Prepared) -> PendingRedaction | None:
-    if event.redacts is None:
+def _relation(event: Event) -> Relation | None:
+    """The event's relation, if it can be looked up."""
+    related = relation_of(event)
+    return related if related is not None and fits(related.rel_type) and is_event_id(related.event_id) else None
+
+
+def _of_room(also: AlsoOfRoom | None, room_id: str) -> Also | None:
+    return None if also is None else lambda tx: also(tx, room_id)
+
+
+def _ids(found: Sequence[Event]) -> tuple[str, ...]:
+    return tuple(event.event_id for event in found)
+
+
+def _busy() -> MatrixError:
+    return MatrixError(503, "M_UNKNOWN", "The room is busy. Try again.")
+
+
+#: To redact the first would close the room to every server; to redact the second, in older versions, end it.
+_NEVER_REDACTED = ("m.room.server_acl", "m.room.create")
+
+
+def _redaction(
+    event: Event, draft: Draft, state: Mapping[StateKey, Event], prepared: _Prepared
+) -> PendingRedaction | None:
+    if draft.redacts is None:
         return None
-    target = prepared.redacted.get(event.redacts)
-    if target is None or target.event.room_id != event.room_id:
-        return None
-    if not redaction_applies(event, target.event, PowerLevels.in_state(state)):
-        raise MatrixError(403, "M_FORBIDDEN", f"{event.sender} may not redact {event.redacts}.")
-    return PendingRedaction(target.event_nid, target.event.redacted())
+    found = prepared.redacted.get(draft.redacts)
+    if found is None or found.event.room_id != event.room_id:
+        raise MatrixError(400, "M_INVALID_PARAM", f"There is no event {draft.redacts} in this room.")
+    target = found.event
+    if target.is_state and target.type in _NEVER_REDACTED:
+        raise MatrixError(403, "M_FORBIDDEN", f"{target.type} events cannot be redacted.")
+    powers = PowerLevels.in_state(state)
+    is_allowed = (
+        target.sender == event.sender
+        or (draft.may_redact is Redacts.OF_OUR_USERS and target.sender_domain == event.sender_domain)
+        or (draft.may_redact is not Redacts.OWN and powers.of(event.sender) >= powers.redact)
+    )
+    if not is_allowed or not redaction_applies(event, target, powers):
+        raise MatrixError(403, "M_FORBIDDEN", f"{event.sender} may not redact {draft.redacts}.")
+    return PendingRedaction(found.event_nid, target.redacted())
 
 
 def _display_name(head: RoomHead, user_id: str) -> str | None:

@@ -110,3 +110,24 @@ def first(
             (room_nid, except_nid, parameter, limit),
         )
     ]
+
+
+def local_guests(tx: Transaction, room_nid: int) -> list[str]:
+    """The user IDs of the guests of this server who are joined to a room."""
+    rows = tx.all(
+        "SELECT u.user_id FROM room_members m JOIN accounts a ON a.user_nid = m.user_nid"
+        " JOIN users u ON u.user_nid = m.user_nid"
+        " WHERE m.room_nid = ? AND m.is_local = 1 AND m.membership = 'join' AND a.kind = 'guest'",
+        (room_nid,),
+    )
+    return [row[0] for row in rows]
+
+
+def joined_room_ids(tx: Transaction, user_nid: int) -> list[str]:
+    """The IDs of the rooms that a local user is joined to."""
+    rows = tx.all(
+        "SELECT r.room_id FROM room_members m JOIN rooms r ON r.room_nid = m.room_nid"
+        " WHERE m.user_nid = ? AND m.is_local = 1 AND m.membership = 'join' ORDER BY m.room_nid",
+        (user_nid,),
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,31 @@
+"""`POST /knock/{roomIdOrAlias}`."""
+
+from matrixd.http.kit.call import Call
+from matrixd.http.kit.route import Route
+from matrixd.services.aliases import Aliases
+from matrixd.services.knocking import Knocking
+from matrixd.services.membership import checked_extra
+
+
+class KnockingEndpoints:
+    """Knocking on rooms."""
+
+    def __init__(self, knocking: Knocking, aliases: Aliases) -> None:
+        self._knocking = knocking
+        self._aliases = aliases
+
+    def routes(self) -> list[Route]:
+        """The endpoint."""
+        return [
+            Route(
+                "POST", "/_matrix/client/v3/knock/{roomIdOrAlias}", self.knock,
+                spec="post_matrixclientv3knockroomidoralias",
+            ),
+        ]
+
+    async def knock(self, call: Call) -> object:
+        """Knock on a room."""
+        extra = {name: value for name, value in checked_extra(call.json_object()).items() if name == "reason"}
+        room_id = await self._aliases.room_id(call.path("roomIdOrAlias"))
+        await self._knocking.knock(call.requester, room_id, extra)
+        return {"room_id": room_id}

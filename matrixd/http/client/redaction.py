@@ -1,0 +1,28 @@
+"""`PUT /rooms/{roomId}/redact/{eventId}/{txnId}`."""
+
+from matrixd.http.kit.call import Call
+from matrixd.http.kit.route import Route
+from matrixd.services.sending import Sending
+
+
+class Redaction:
+    """Redacting events."""
+
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+
+    def routes(self) -> list[Route]:
+        """The endpoint."""
+        return [
+            Route(
+                "PUT", "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}", self.redact,
+                spec="put_matrixclientv3roomsroomidredacteventidtxnid", limit="message",
+            ),
+        ]
+
+    async def redact(self, call: Call) -> object:
+        """Redact an event."""
+        event_id = await self._sending.redact(
+            call.requester, call.path("roomId"), call.path("eventId"), call.json_object(), call.path("txnId")
+        )
+        return {"event_id": event_id}
