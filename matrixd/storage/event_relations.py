@@ -165,32 +165,32 @@ class ChildrenPage:
     limit: int
 
 
-_DIRECT = "JOIN event_relations r ON r.event_nid = e.event_nid"
+_DIRECT = "JOIN event_relations n ON n.event_nid = e.event_nid"
 _INDIRECT = (
     "JOIN (WITH RECURSIVE descendants (event_nid, event_id, rel_type, type, pos, level) AS ("
     "SELECT c.event_nid, c.event_id, r.rel_type, r.type, r.pos, 1 FROM event_relations r"
     " JOIN events c ON c.event_nid = r.event_nid WHERE r.parent_id = ? AND r.room_nid = ? UNION ALL"
     " SELECT c.event_nid, c.event_id, r.rel_type, r.type, r.pos, d.level + 1 FROM descendants d"
     " JOIN event_relations r ON r.parent_id = d.event_id AND r.room_nid = ? JOIN events c ON c.event_nid = r.event_nid"
-    f" WHERE d.level < {MAX_LEVELS}) SELECT * FROM descendants) r ON r.event_nid = e.event_nid"
+    f" WHERE d.level < {MAX_LEVELS}) SELECT * FROM descendants) n ON n.event_nid = e.event_nid"
 )
 
 
 def page(tx: Transaction, wanted: ChildrenPage) -> list[StoredEvent]:
     """The accepted events that relate to one event, by position."""
     comparisons, order = (("<=", ">"), "DESC") if wanted.backwards else ((">", "<="), "ASC")
-    condition = f"r.pos {comparisons[0]} ? AND r.pos {comparisons[1]} ? AND e.verdict IS NULL"
+    condition = f"n.pos {comparisons[0]} ? AND n.pos {comparisons[1]} ? AND e.verdict IS NULL"
     params: list[object] = [wanted.start, wanted.end]
-    for column, value in (("r.rel_type", wanted.rel_type), ("r.type", wanted.event_type)):
+    for column, value in (("n.rel_type", wanted.rel_type), ("n.type", wanted.event_type)):
         if value is not None:
             condition += f" AND {column} = ?"
             params.append(value)
     if wanted.recurse:
         joins, params = _INDIRECT, [wanted.parent_id, wanted.room_nid, wanted.room_nid, *params]
     else:
-        joins, condition = _DIRECT, f"r.parent_id = ? AND r.room_nid = ? AND {condition}"
+        joins, condition = _DIRECT, f"n.parent_id = ? AND n.room_nid = ? AND {condition}"
         params = [wanted.parent_id, wanted.room_nid, *params]
-    found = select_with(tx, "r.pos", joins, f"{condition} ORDER BY r.pos {order} LIMIT ?", [*params, wanted.limit])
+    found = select_with(tx, "n.pos", joins, f"{condition} ORDER BY n.pos {order} LIMIT ?", [*params, wanted.limit])
     return [stored for _, stored in found]
 
 
