@@ -17,7 +17,7 @@ from bench.postgres import Postgres
 from bench.report import Report, Result
 from bench.scale import FULL, QUICK
 from bench.scenarios import SCENARIOS
-from bench.servers import Program, Server
+from bench.servers import Program, Server, StartFailed
 from bench.subject import Subject
 
 SCENARIO_LIMIT = 1800.0
@@ -54,7 +54,12 @@ async def _run_engine(
             if keep_logs is not None:
                 stack.callback(_keep_log, home, keep_logs / f"{engine}-{program.name}.log")
             stack.callback(server.stop)
-            _progress(f"{engine} {program.name}: first start {await server.start():.1f} s")
+            try:
+                _progress(f"{engine} {program.name}: first start {await server.start():.1f} s")
+            except StartFailed as failure:
+                _progress(str(failure))
+                report.results.append(Result(engine, program.name, "first start", [], 0, "did not start"))
+                continue
             subjects.append(Subject(server, report.scale))
         for scenario in chosen:
             for subject in subjects:
@@ -71,7 +76,8 @@ async def _run_scenario(engine: str, scenario: str, subject: Subject) -> Result:
         result.error = "; ".join(str(each) or repr(each) for each in _leaves(failure))[:300]
         traceback.print_exc()
         _progress(f"end of the server's log:\n{subject.server.end_of_log()}")
-        await subject.restart()
+        with contextlib.suppress(StartFailed):  # then the next scenario fails, and says so
+            await subject.restart()
     result.seconds = time.perf_counter() - began
     _progress(f"{engine} {result.server} {scenario}: {result.seconds:.1f} s{' FAILED' if result.error else ''}")
     return result

@@ -26,7 +26,7 @@ class Scale:
 FULL = Scale(
     repeats=3,
     starts=3,
-    requests=2000,
+    requests=10_000,
     messages_alone=200,
     messages_together=960,
     members=100,

@@ -90,7 +90,9 @@ class Server:
         log_config = self._directory / "log.yaml"
         log_config.write_text(json.dumps(_LOG_CONFIG))
         seed = base64.b64encode(os.urandom(32)).decode().rstrip("=")
-        (self._directory / "signing.key").write_text(f"ed25519 a_bench {seed}\n")
+        key = self._directory / "signing.key"
+        key.touch(mode=0o600)
+        key.write_text(f"ed25519 a_bench {seed}\n")
         file = self._directory / "homeserver.yaml"
         file.write_text(json.dumps(self._options(), indent=1))
         return file
@@ -114,8 +116,6 @@ class Server:
             "signing_key_path": str(self._directory / "signing.key"),
             "trusted_key_servers": [],
             "registration_shared_secret": self.registration_secret,
-            "macaroon_secret_key": secrets.token_hex(16),
-            "form_secret": secrets.token_hex(16),
             # the cheapest that bcrypt knows: how dear a password is to hash is not the question here
             "bcrypt_rounds": 4,
             **_RATE_LIMITS,
