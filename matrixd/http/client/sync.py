@@ -61,7 +61,7 @@ class SyncEndpoint:
         )
         self._presence.sync_begins(requester.user_nid, requester.user_id, requester.device_nid, _PRESENCE[presence])
         try:
-            return await self._sync.answer(request, timeout, call.on_disconnect)
+            return await self._sync.answer(request, timeout, call.on_stop)
         finally:
             self._presence.sync_ends(requester.user_nid, requester.device_nid)
 

@@ -35,7 +35,7 @@ class UiaFallback:
             Route("GET", _PATH, self.show, spec="fallback", auth=Auth.NONE),
             Route(
                 "POST", _PATH, self.submit, spec="fallback", auth=Auth.NONE, limit="registration_token_validity",
-                max_body=16 * 1024,
+                max_body=16 * 1024, takes_form=True,
             ),
         ]
 

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import msgspec
-import orjson
+from typing import Any, Protocol, TypeVar
 
 from matrixd.core.errors import MatrixError
-from matrixd.http.kit.route import Route
+from matrixd.http.kit import json_body
 from matrixd.queries.authentication import Requester
 
 T = TypeVar("T")
 
-#: Deeper bodies are refused, so that no recursion over them can run out of stack.
-MAX_NESTING = 100
+#: Registers what to do when something happens.
+Register = Callable[[Callable[[], None]], None]
+
+#: A query parameter may be this long, decoded, in bytes: a filter is the longest.
+MAX_QUERY_VALUE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +30,43 @@ class Answer:
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
+class Endpoint(Protocol):
+    """What a call knows of the route that it came by."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+
+
 class Call:
     """One request: its path, query, body, and who makes it.
 
     `client_ip` is the client's address, seen through a trusted proxy where the listener says so.
     """
 
-    __slots__ = ("_arguments", "_body", "_requester", "client_ip", "on_disconnect", "parameters", "route", "user_agent")
+    __slots__ = (
+        "_arguments",
+        "_body",
+        "_requester",
+        "client_ip",
+        "on_disconnect",
+        "on_shutdown",
+        "parameters",
+        "route",
+        "user_agent",
+    )
 
     def __init__(
         self,
-        route: Route,
+        route: Endpoint,
         parameters: dict[str, str],
         arguments: Mapping[bytes, list[bytes]],
         body: bytes,
         client_ip: str,
         user_agent: str,
-        on_disconnect: Callable[[Callable[[], None]], None],
+        on_disconnect: Register,
+        on_shutdown: Register = lambda callback: None,
     ) -> None:
         self.route = route
         self.parameters = parameters
@@ -57,6 +77,13 @@ class Call:
         self.user_agent = user_agent
         #: Registers what to do when the client goes away before the answer is ready.
         self.on_disconnect = on_disconnect
+        #: Registers what to do when the server stops: whatever waits for news must answer at once.
+        self.on_shutdown = on_shutdown
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Register what ends a wait early: the client has gone, or the server stops."""
+        self.on_disconnect(callback)
+        self.on_shutdown(callback)
 
     @property
     def requester(self) -> Requester:
@@ -79,21 +106,13 @@ class Call:
         return self.parameters[name]
 
     def query(self, name: str) -> str | None:
-        """A query parameter, None if absent; given several times, the last counts."""
+        """A query parameter, None if absent; given several times, the last counts. Raises M_INVALID_PARAM."""
         values = self._arguments.get(name.encode())
-        if not values:
-            return None
-        try:
-            return values[-1].decode("utf-8")
-        except UnicodeDecodeError:
-            raise MatrixError(400, "M_INVALID_PARAM", f"Query parameter '{name}' is not UTF-8.") from None
+        return _text(name, values[-1]) if values else None
 
     def query_all(self, name: str) -> list[str]:
-        """Every value of a query parameter that may be given several times."""
-        try:
-            return [value.decode("utf-8") for value in self._arguments.get(name.encode(), [])]
-        except UnicodeDecodeError:
-            raise MatrixError(400, "M_INVALID_PARAM", f"Query parameter '{name}' is not UTF-8.") from None
+        """Every value of a query parameter that may be given several times. Raises M_INVALID_PARAM."""
+        return [_text(name, value) for value in self._arguments.get(name.encode(), ())]
 
     def require_query(self, name: str) -> str:
         """A query parameter that must be there."""
@@ -107,11 +126,9 @@ class Call:
         text = self.query(name)
         if text is None:
             return default
-        try:
-            # int() would also read "1_000", " 7 " and other scripts' digits.
-            value = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 20 else None
-        except ValueError:
-            value = None
+        digits = text.removeprefix("-")
+        # int() would also read "1_000", " 7 " and other scripts' digits.
+        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
         if value is None or value < minimum:
             raise MatrixError(
                 400, "M_INVALID_PARAM", f"Query parameter '{name}' must be an integer of at least {minimum}."
@@ -139,29 +156,19 @@ class Call:
         return text
 
     def body(self, body_type: type[T]) -> T:
-        """The body decoded into a typed structure.
+        """The body decoded into a typed structure; an empty body is an empty object.
 
         Raises M_NOT_JSON for what is no JSON and M_BAD_JSON, naming the field, for JSON of another shape.
         """
-        try:
-            return msgspec.json.decode(self._body or b"{}", type=body_type)
-        except msgspec.ValidationError as error:
-            raise MatrixError(400, "M_BAD_JSON", _shape_error(str(error))) from None
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise _not_json(error) from None
+        return json_body.decode_as(self._body, body_type)
 
     def json(self) -> Any:
         """The body as plain JSON values; an empty body is an empty object.
 
-        Raises M_NOT_JSON, also for lone surrogates, NaN and nesting over `MAX_NESTING`.
+        Integers of any size are int, never float. Raises M_NOT_JSON, also for lone surrogates and NaN, and M_BAD_JSON
+        for nesting over `json_body.MAX_NESTING`.
         """
-        try:
-            value = orjson.loads(self._body or b"{}")
-        except (orjson.JSONDecodeError, RecursionError) as error:
-            raise _not_json(error) from None
-        if self._body.count(b"{") + self._body.count(b"[") > MAX_NESTING and _nesting(value) > MAX_NESTING:
-            raise MatrixError(400, "M_BAD_JSON", f"The body is nested more than {MAX_NESTING} levels deep.")
-        return value
+        return json_body.decode(self._body)
 
     def json_object(self) -> dict[str, Any]:
         """The body, which must be a JSON object."""
@@ -171,28 +178,12 @@ class Call:
         return value
 
 
-def _not_json(error: Exception) -> MatrixError:
-    return MatrixError(400, "M_NOT_JSON", f"The body is not valid JSON: {error}")
-
-
-def _shape_error(message: str) -> str:
-    """msgspec says "Expected `str`, got `int` - at `$.room.name`"."""
-    what, separator, where = message.rpartition(" - at `$")
-    if not separator:
-        return f"The body has the wrong shape: {message}."
-    field_name = where.rstrip("`").lstrip(".")
-    return f"Field '{field_name}' of the body: {what}." if field_name else f"The body: {what}."
-
-
-def _nesting(value: Any) -> int:
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        level = [
-            child
-            for container in level
-            if isinstance(container, (dict, list))
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, (dict, list))
-        ]
-    return depth
+def _text(name: str, value: bytes) -> str:
+    if len(value) > MAX_QUERY_VALUE:
+        raise MatrixError(400, "M_INVALID_PARAM", f"Query parameter '{name}' is over {MAX_QUERY_VALUE} bytes long.")
+    if b"\0" in value:
+        raise MatrixError(400, "M_INVALID_PARAM", f"Query parameter '{name}' has a NUL character.")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MatrixError(400, "M_INVALID_PARAM", f"Query parameter '{name}' is not UTF-8.") from None

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
-import orjson
 
 from matrixd.core.errors import MatrixError, RuleViolation
-from matrixd.http.kit.call import Answer, Call
+from matrixd.http.kit import response
+from matrixd.http.kit.call import Call, Register
+from matrixd.http.kit.metrics import RequestMetrics
+from matrixd.http.kit.percent import parse_query
+from matrixd.http.kit.response import Response as Response  # part of this module's interface
+from matrixd.http.kit.response import limit_exceeded as limit_exceeded
 from matrixd.http.kit.route import Auth, BadPath, Match, MethodNotAllowed, NoSuchPath, Route, Router
 from matrixd.queries.authentication import Authenticator, Requester
 from matrixd.storage.engines.base import Unavailable
@@ -21,14 +22,16 @@ logger = logging.getLogger(__name__)
 #: What a user whose account is locked may still call (client-server API, "Account locking").
 _LOCKED_ALLOWED = frozenset({"/_matrix/client/v3/logout", "/_matrix/client/v3/logout/all"})
 
-_CORS = (
-    (b"Access-Control-Allow-Origin", b"*"),
-    (b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE, OPTIONS"),
-    (b"Access-Control-Allow-Headers", b"X-Requested-With, Content-Type, Authorization"),
-)
+#: The body that a request to no endpoint may have: it is read, and not looked at.
+_UNKNOWN_MAX_BODY = 64 * 1024
+
+_RETRY_AFTER_S = b"2"
+
+#: So much of a path goes into a line of the log.
+_SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Raw:
     """A request as it came off the wire."""
 
@@ -39,20 +42,15 @@ class Raw:
     body: bytes
     client_ip: str
     user_agent: str
-    on_disconnect: Callable[[Callable[[], None]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What goes back: everything is ready to be written."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
+    on_disconnect: Register
+    on_shutdown: Register = lambda callback: None
 
 
 class Dispatcher:
-    """Answers requests. `limiters` has the limiter of each name that a route uses as `limit`."""
+    """Answers requests. `limiters` has the limiter of each name that a route uses as `limit`.
+
+    `seen(requester, client_ip, user_agent)` is told of each authenticated request.
+    """
 
     def __init__(
         self,
@@ -61,65 +59,87 @@ class Dispatcher:
         limiters: Mapping[str, RateLimiter],
         clock: Clock,
         seen: Callable[[Requester, str, str], None],
+        metrics: RequestMetrics | None = None,
     ) -> None:
         self.router = router
         self._authenticator = authenticator
         self._limiters = limiters
         self._clock = clock
         self._seen = seen
+        self._metrics = metrics
         missing = {route.limit for route in router.routes if route.limit} - set(limiters)
         if missing:
             raise ValueError(f"no rate limiter for {sorted(missing)}")
 
+    def max_body(self, method: bytes, path: bytes) -> int:
+        """How many bytes the body of a request may have, to be asked before it is read."""
+        try:
+            return self.router.find(method, path).route.max_body
+        except (NoSuchPath, MethodNotAllowed, BadPath):
+            return _UNKNOWN_MAX_BODY
+
     async def respond(self, raw: Raw) -> Response:
         """The answer to `raw`; never raises."""
+        if self._metrics is None:
+            return (await self._respond(raw))[1]
+        started = self._clock.monotonic()
+        route, answer = await self._respond(raw)
+        self._metrics.observe(route, answer.status, self._clock.monotonic() - started)
+        return answer
+
+    async def _respond(self, raw: Raw) -> tuple[Route | None, Response]:
         if raw.method == b"OPTIONS":
-            return Response(204, _CORS, b"")
+            return None, response.PREFLIGHT
+        route = None
         try:
             match = self.router.find(b"GET" if raw.method == b"HEAD" else raw.method, raw.path)
-            answer = await self._call(match, raw)
-            response = _response(answer)
+            route = match.route
+            return route, response.success(await self._call(match, raw))
         except MatrixError as error:
-            response = _error(error)
-        except (NoSuchPath, BadPath):
-            response = _error(MatrixError(404, "M_UNRECOGNIZED", "No endpoint has this path."))
+            return route, response.failure(error)
+        except NoSuchPath:
+            return None, response.failure(MatrixError(404, "M_UNRECOGNIZED", "No endpoint has this path."))
+        except BadPath as error:
+            return None, response.failure(MatrixError(400, "M_INVALID_PARAM", str(error)))
         except MethodNotAllowed as error:
-            allowed = b", ".join(error.allowed)
-            sentence = f"This endpoint takes {allowed.decode()}, not {raw.method.decode('latin-1')}."
-            response = _error(MatrixError(405, "M_UNRECOGNIZED", sentence), ((b"Allow", allowed),))
+            return None, _wrong_method(raw, error)
         except RuleViolation as error:
-            response = _error(MatrixError(403, "M_FORBIDDEN", str(error)))
+            return route, response.failure(response.of_rule(error))
         except Unavailable as error:
-            logger.error("%s %s: %s", raw.method.decode("latin-1"), raw.path.decode("latin-1"), error)
+            logger.error("%s %s: %s", *_shown(raw), error)
             sentence = "The server's database is not available at the moment. Try again."
-            response = _error(MatrixError(503, "M_UNKNOWN", sentence), ((b"Retry-After", b"2"),))
+            return route, response.failure(MatrixError(503, "M_UNKNOWN", sentence), ((b"Retry-After", _RETRY_AFTER_S),))
         except Exception:
-            logger.exception("%s %s failed", raw.method.decode("latin-1"), raw.path.decode("latin-1"))
-            response = _error(MatrixError(500, "M_UNKNOWN", "The server failed to answer; its log says why."))
-        return response
+            logger.exception("%s %s failed", *_shown(raw))
+            sentence = "The server failed to answer; its log says why."
+            return route, response.failure(MatrixError(500, "M_UNKNOWN", sentence))
 
     async def _call(self, match: Match, raw: Raw) -> object:
         route = match.route
         if len(raw.body) > route.max_body:
-            raise MatrixError(413, "M_TOO_LARGE", f"The body must not be larger than {route.max_body} bytes.")
+            raise response.too_large(route.max_body)
+        arguments = raw.arguments
+        if route.takes_form and raw.body:
+            arguments = {**arguments, **parse_query(raw.body)}
         call = Call(
-            route, match.parameters, raw.arguments, raw.body, raw.client_ip, raw.user_agent, raw.on_disconnect
-        )
+            route, match.parameters, arguments, raw.body, raw.client_ip, raw.user_agent,
+            raw.on_disconnect, raw.on_shutdown,
+        )  # fmt: skip
         if route.auth is not Auth.NONE:
-            await self._authenticate(call, raw)
+            await self._authenticate(route, call, raw)
         if route.limit is not None:
-            self._count(route, call)
+            self._count(route.limit, call)
         return await route.handler(call)
 
-    async def _authenticate(self, call: Call, raw: Raw) -> None:
+    async def _authenticate(self, route: Route, call: Call, raw: Raw) -> None:
+        auth = route.auth
         token = _access_token(raw)
-        auth = call.route.auth
         if token is None:
             if auth is Auth.OPTIONAL:
                 return
             raise MatrixError(401, "M_MISSING_TOKEN", "An access token is needed: 'Authorization: Bearer …'.")
         requester = await self._authenticator.requester(token)
-        if requester.is_locked and call.route.path not in _LOCKED_ALLOWED:
+        if requester.is_locked and route.path not in _LOCKED_ALLOWED:
             raise MatrixError(401, "M_USER_LOCKED", "This account has been locked.", soft_logout=True)
         if requester.is_guest and auth is Auth.USER:
             raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may not use this endpoint.")
@@ -128,53 +148,36 @@ class Dispatcher:
         call.authenticated(requester)
         self._seen(requester, raw.client_ip, raw.user_agent)
 
-    def _count(self, route: Route, call: Call) -> None:
-        assert route.limit is not None
+    def _count(self, limit: str, call: Call) -> None:
         requester = call.maybe_requester
         key = requester.user_id if requester is not None else call.client_ip
-        wait = self._limiters[route.limit].wait(key, self._clock.monotonic())
+        wait = self._limiters[limit].wait(key, self._clock.monotonic())
         if wait > 0:
             raise limit_exceeded(wait)
 
 
-def limit_exceeded(wait_seconds: float) -> MatrixError:
-    """M_LIMIT_EXCEEDED; the `Retry-After` header is made from its `retry_after_ms`."""
-    return MatrixError(429, "M_LIMIT_EXCEEDED", "Too many requests.", retry_after_ms=int(wait_seconds * 1000) + 1)
-
-
 def _access_token(raw: Raw) -> str | None:
+    """The token of the header, else that of the deprecated query parameter (client-server API, "Using access tokens").
+
+    A header of another scheme is a reverse proxy's own business.
+    """
     header = raw.authorization
     if header is not None:
         scheme, _, token = header.partition(b" ")
-        if scheme.lower() != b"bearer" or not token:
-            raise MatrixError(401, "M_MISSING_TOKEN", "The Authorization header must be 'Bearer' and an access token.")
-        return token.strip().decode("latin-1")
+        token = token.strip()
+        if scheme.lower() == b"bearer" and token:
+            return token.decode("latin-1")
     values = raw.arguments.get(b"access_token")
-    return values[0].decode("latin-1") if values else None
+    return values[-1].decode("latin-1") if values and values[-1] else None
 
 
-def _response(answer: object) -> Response:
-    if not isinstance(answer, Answer):
-        return Response(200, (*_CORS, (b"Content-Type", b"application/json")), _encode(answer))
-    headers = (*_CORS, (b"Content-Type", answer.content_type), *answer.headers.items())
-    return Response(answer.status, headers, _encode(answer.body))
+def _wrong_method(raw: Raw, error: MethodNotAllowed) -> Response:
+    allowed = b", ".join(error.allowed)
+    sentence = f"This endpoint takes {allowed.decode()}, not {_shown(raw)[0]}."
+    return response.failure(MatrixError(405, "M_UNRECOGNIZED", sentence), ((b"Allow", allowed),))
 
 
-def _encode(body: object) -> bytes:
-    if isinstance(body, bytes):
-        return body
-    if isinstance(body, (dict, list)):
-        return orjson.dumps(body, default=_to_builtins)
-    return msgspec.json.encode(body)
-
-
-def _to_builtins(value: object) -> Any:
-    return msgspec.to_builtins(value)
-
-
-def _error(error: MatrixError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    body = error.body()
-    retry_after = body.get("retry_after_ms")
-    if isinstance(retry_after, int):
-        headers = (*headers, (b"Retry-After", str(-(-retry_after // 1000)).encode()))
-    return Response(error.status, (*_CORS, (b"Content-Type", b"application/json"), *headers), orjson.dumps(body))
+def _shown(raw: Raw) -> tuple[str, str]:
+    # The query stays out of the log: it may hold an access token.
+    method, path = raw.method[:_SHOWN], raw.path[:_SHOWN]
+    return method.decode("ascii", "backslashreplace"), path.decode("ascii", "backslashreplace")

@@ -3,11 +3,9 @@
 import enum
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
-if TYPE_CHECKING:
-    from matrixd.http.kit.call import Call
+from matrixd.http.kit import percent
+from matrixd.http.kit.call import Call
 
 
 class Auth(enum.Enum):
@@ -32,10 +30,16 @@ class RunsOn(enum.Enum):
     ANY = "any"
 
 
-Handler = Callable[["Call"], Awaitable[object]]
+Handler = Callable[[Call], Awaitable[object]]
 
 #: The widest body of an endpoint that takes JSON, in bytes.
 MAX_JSON_BODY = 10 * 1024 * 1024
+
+#: A segment of a path may be this long, decoded, in bytes: more than any identifier.
+MAX_SEGMENT = 2048
+
+#: The only parameters of a path that may be empty (client-server API, "PUT /rooms/{roomId}/state/…").
+_MAY_BE_EMPTY = frozenset({"stateKey"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,12 @@ class Route:
     """One endpoint.
 
     `path` is the specification's, with `{name}` for a segment. `spec` is the anchor of the operation in the
-    specification. `limit` names the rate limit (an `rc_` option without the prefix) that each call counts against.
+    specification. `limit` names the limiter that each call counts against, before the endpoint runs: the requester's
+    own bucket where the route authenticates, the client address's otherwise. What has another key (a room, an account,
+    failures only) or must not count repeated transactions is limited by the endpoint, with `limit_exceeded`.
     `aliases` are further paths with the same parameters. A `/_matrix/client/v3/` path is also served under `r0`.
+    `max_body` is in bytes; a longer body is refused before it is read. `takes_form` adds the fields of an HTML form in
+    the body to the query parameters.
     """
 
     method: str
@@ -56,6 +64,7 @@ class Route:
     runs_on: RunsOn = RunsOn.MASTER
     aliases: tuple[str, ...] = ()
     max_body: int = MAX_JSON_BODY
+    takes_form: bool = False
 
     def paths(self) -> list[str]:
         """Every path that the route answers."""
@@ -96,7 +105,7 @@ class MethodNotAllowed(Exception):
 
 
 class BadPath(Exception):
-    """A segment of the path is not percent-encoded UTF-8."""
+    """A segment of the path cannot be read; `str(e)` is a sentence that names the parameter."""
 
 
 class Router:
@@ -105,6 +114,8 @@ class Router:
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = list(routes)
         self._root = _Node()
+        #: The paths without parameters, found without walking.
+        self._fixed: dict[bytes, _Node] = {}
         for route in self.routes:
             for path in route.paths():
                 self._add(route, path)
@@ -123,25 +134,20 @@ class Router:
         if method in node.routes:
             raise ValueError(f"two routes for {route.method} {path}")
         node.routes[method] = (route, tuple(names))
+        if not names:
+            self._fixed[path.encode()] = node
 
     def find(self, method: bytes, path: bytes) -> Match:
         """The route of a request; raises `NoSuchPath`, `MethodNotAllowed` or `BadPath`."""
         values: list[bytes] = []
-        node = self._walk(self._root, path.split(b"/"), 1, values)
+        node = self._fixed.get(path) or self._walk(self._root, _segments(path), 1, values)
         if node is None:
             raise NoSuchPath
         found = node.routes.get(method)
         if found is None:
             raise MethodNotAllowed(node.routes)
         route, names = found
-        try:
-            parameters = {
-                name: (unquote_to_bytes(value) if b"%" in value else value).decode("utf-8")
-                for name, value in zip(names, values, strict=True)
-            }
-        except UnicodeDecodeError:
-            raise BadPath from None
-        return Match(route, parameters)
+        return Match(route, {name: _text(name, value) for name, value in zip(names, values, strict=True)})
 
     def _walk(self, node: _Node, segments: list[bytes], index: int, values: list[bytes]) -> _Node | None:
         if index == len(segments):
@@ -159,3 +165,27 @@ class Router:
                 return found
             values.pop()
         return None
+
+
+def _segments(path: bytes) -> list[bytes]:
+    """The decoded segments: an encoded slash is part of its segment and parts nothing."""
+    segments = path.split(b"/")
+    if b"%" not in path:
+        return segments
+    try:
+        return [percent.decode(segment) for segment in segments]
+    except ValueError as error:
+        raise BadPath(f"The path: {error}.") from None
+
+
+def _text(name: str, value: bytes) -> str:
+    if len(value) > MAX_SEGMENT:
+        raise BadPath(f"'{name}' in the path is over {MAX_SEGMENT} bytes long.")
+    if b"\0" in value:
+        raise BadPath(f"'{name}' in the path has a NUL character.")
+    if not value and name not in _MAY_BE_EMPTY:
+        raise BadPath(f"'{name}' in the path is empty.")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadPath(f"'{name}' in the path is not UTF-8.") from None

@@ -1,100 +1,31 @@
-"""Twisted's HTTP server in front of a dispatcher: one `Request` class, no resource tree."""
+"""A listener's side of HTTP: the connections that came by it, whom to believe about addresses, and its end."""
 
 import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, HTTPFactory, Request
+from twisted.web.http import datetimeToString
 
-from matrixd.http.kit.dispatch import Dispatcher, Raw, Response
+from matrixd.http.kit.connection import Connection
+from matrixd.http.kit.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 
-#: A body that is over its limit is read and thrown away up to here, so that the client gets to see the 413.
-_IDLE_SECONDS = 90
-_DISCARD_LIMIT = 64 * 1024 * 1024
+#: How often connections that ought to have ended are looked for, in seconds.
+SWEEP_S = 5.0
+#: Requests that are under way when the server stops may go on so long, in seconds.
+GRACE_S = 10.0
 
-
-class MatrixRequest(Request):
-    """One request on a connection."""
-
-    channel: "MatrixChannel"
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._received = 0
-        self._gone = False
-        self._on_disconnect: list[Callable[[], None]] = []
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body, up to the listener's limit."""
-        self._received += len(data)
-        if self._received <= self.channel.max_body:
-            super().handleContentChunk(data)
-        elif self._received > _DISCARD_LIMIT:
-            self.channel.forceAbortClient()
-
-    def process(self) -> None:
-        """Answer the request; called when it is complete."""
-        if self._received > self.channel.max_body:
-            limit = self.channel.max_body
-            body = b'{"errcode":"M_TOO_LARGE","error":"The body must not be larger than %d bytes."}' % limit
-            headers = ((b"Content-Type", b"application/json"), (b"Access-Control-Allow-Origin", b"*"))
-            self._write(Response(413, headers, body))
-            return
-        assert self.content is not None
-        raw = Raw(
-            method=self.method,
-            path=self.uri.partition(b"?")[0],
-            arguments=self.args or {},
-            authorization=self.getHeader(b"authorization"),
-            body=self.content.read(),
-            client_ip=self._client_ip(),
-            user_agent=(self.getHeader(b"user-agent") or b"")[:500].decode("utf-8", "replace"),
-            on_disconnect=self._on_disconnect.append,
-        )
-        Deferred.fromCoroutine(self.channel.dispatcher.respond(raw)).addCallbacks(self._write, self._failed)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Tell whoever still works on the answer."""
-        self._gone = True
-        super().connectionLost(reason)
-        for callback in self._on_disconnect:
-            callback()
-
-    def _write(self, response: Response) -> None:
-        if self._gone:
-            return
-        self.setResponseCode(response.status)
-        headers = self.responseHeaders
-        for name, value in response.headers:
-            headers.setRawHeaders(name, [value])
-        if response.status != 204:
-            headers.setRawHeaders(b"content-length", [b"%d" % len(response.body)])
-        if self.method != b"HEAD":
-            self.write(response.body)
-        self.finish()
-
-    def _failed(self, failure: Failure) -> None:
-        logger.error("writing an answer failed: %s", failure.getTraceback())
-        if not self._gone:
-            self.channel.forceAbortClient()
-
-    def _client_ip(self) -> str:
-        # a socket that takes both families shows IPv4 peers as ::ffff:192.0.2.1
-        peer = str(getattr(self.getClientAddress(), "host", "")).removeprefix("::ffff:")
-        if not self.channel.trusted_proxies.trust(peer):
-            return peer or "unix"
-        # The proxy appends the address that it saw: only the last one can be trusted.
-        candidate = (self.getHeader(b"x-forwarded-for") or b"").rpartition(b",")[2].strip().decode("latin-1")
-        try:
-            return str(ipaddress.ip_address(candidate))
-        except ValueError:
-            return peer or "unix"
+#: Of a long X-Forwarded-For only the end can come from our own proxies.
+_MAX_FORWARDERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,37 +46,114 @@ class TrustedProxies:
         return any(address in network for network in self.networks)
 
 
-class MatrixChannel(HTTPChannel):
-    """One connection."""
+class MatrixSite(Factory):
+    """Makes the connections of one listener, and ends them. `reactor` has the time."""
 
-    requestFactory = MatrixRequest
-    dispatcher: Dispatcher
-    trusted_proxies: TrustedProxies
-    max_body: int
+    noisy = False
 
-
-class MatrixSite(HTTPFactory):
-    """Makes the channels of one listener.
-
-    `max_body` in bytes.
-    """
-
-    def __init__(self, dispatcher: Dispatcher, trusted_proxies: TrustedProxies, max_body: int) -> None:
-        super().__init__(timeout=_IDLE_SECONDS)
-        self._dispatcher = dispatcher
+    def __init__(self, dispatcher: Dispatcher, trusted_proxies: TrustedProxies, reactor: Any = _reactor) -> None:
+        self.dispatcher = dispatcher
+        self.is_stopping = False
         self._trusted_proxies = trusted_proxies
-        self._max_body = max_body
+        self._reactor = reactor
+        self._open: set[Connection] = set()
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+        self._all_closed: Deferred[None] | None = None
+        self._date_second = -1
+        self._date = b""
+        # The last answers: a proxy sends the requests of many clients, and each sends many.
+        self._last_forwarded: tuple[str, bytes | None] = ("", None)
+        self._last_client_ip = "unix"
 
-    def buildProtocol(self, addr: IAddress | None) -> MatrixChannel:  # type: ignore[override]
-        """The channel of a new connection."""
-        channel = MatrixChannel()
-        channel.factory = self
-        channel.callLater = self.reactor.callLater  # type: ignore[method-assign, assignment]
-        channel.timeOut = _IDLE_SECONDS
-        channel.dispatcher = self._dispatcher
-        channel.trusted_proxies = self._trusted_proxies
-        channel.max_body = self._max_body
-        return channel
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        """The connection of a new peer."""
+        connection = Connection(self)
+        connection.factory = self
+        return connection
 
-    def log(self, request: Request) -> None:
-        """No line per request: metrics count them, and errors are logged where they happen."""
+    async def stop(self, grace_seconds: float = GRACE_S) -> None:
+        """Let the requests under way finish, and close all connections; to be called when the port is closed.
+
+        What waits for news is told to answer at once (`Call.on_shutdown`).
+        """
+        self.is_stopping = True
+        for connection in list(self._open):
+            connection.shut_down()
+        if self._open:
+            self._all_closed = Deferred()
+            cut = self._reactor.callLater(grace_seconds, self._cut)
+            await self._all_closed
+            if cut.active():
+                cut.cancel()
+
+    def _cut(self) -> None:
+        busy = sum(connection.is_busy for connection in self._open)
+        if busy:
+            logger.warning("stopping while %d requests are not answered", busy)
+        for connection in list(self._open):
+            connection.abort()
+
+    # For the connections
+
+    def opened(self, connection: Connection) -> None:
+        """Watch a connection."""
+        self._open.add(connection)
+        if not self._sweeping.running:
+            self._sweeping.start(SWEEP_S, now=False).addErrback(_log_failure)
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._open.discard(connection)
+        if not self._open:
+            if self._sweeping.running:
+                self._sweeping.stop()
+            waiting, self._all_closed = self._all_closed, None
+            if waiting is not None:
+                waiting.callback(None)
+
+    def seconds(self) -> float:
+        """The time of deadlines."""
+        seconds: float = self._reactor.seconds()
+        return seconds
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back from the reactor."""
+        self._reactor.callLater(0, callback)
+
+    def date(self) -> bytes:
+        """The `Date` header, made once a second."""
+        now = int(self._reactor.seconds())
+        if now != self._date_second:
+            self._date_second = now
+            self._date = b"Date: %b\r\n" % datetimeToString(now)
+        return self._date
+
+    def client_ip(self, peer: str, forwarded: bytes | None) -> str:
+        """The client's address: the peer's, or what our own proxies say. `forwarded` is the X-Forwarded-For header."""
+        if (peer, forwarded) != self._last_forwarded:
+            self._last_client_ip = self._client_ip(peer, forwarded or b"")
+            self._last_forwarded = (peer, forwarded)
+        return self._last_client_ip
+
+    def _client_ip(self, peer: str, forwarded: bytes) -> str:
+        # Each proxy appends the address that it saw: from the right, the first that is no proxy of ours is the client.
+        found = peer
+        for candidate in reversed(forwarded.split(b",")[-_MAX_FORWARDERS:]):
+            if not self._trusted_proxies.trust(found):
+                break
+            try:
+                address = ipaddress.ip_address(candidate.strip().decode("latin-1"))
+            except ValueError:
+                break
+            found = str(getattr(address, "ipv4_mapped", None) or address)
+        return found or "unix"
+
+    def _sweep(self) -> None:
+        now = self.seconds()
+        for connection in [connection for connection in self._open if connection.deadline <= now]:
+            connection.expire()
+
+
+def _log_failure(failure: Failure) -> None:
+    logger.error("looking for connections to end failed:\n%s", failure.getTraceback())

@@ -1,0 +1,157 @@
+"""A site: whom it believes about addresses, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.selectreactor import SelectReactor
+
+from matrixd.http.kit import server
+from matrixd.http.kit.server import MatrixSite, TrustedProxies
+from tests.unit.http.kit.peer import MAX_BODY, World, fired, request
+
+WAIT = request("GET", "/_matrix/client/v3/wait")
+OPEN = "/_matrix/client/v3/open"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+        ("127.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("127.0.0.1", "6.6.6.6, 203.0.113.9", "203.0.113.9"),
+        ("127.0.0.1", "203.0.113.9, 10.0.0.7", "203.0.113.9"),
+        ("127.0.0.1", "6.6.6.6, 203.0.113.9, 10.0.0.7, 127.0.0.1", "203.0.113.9"),
+        ("127.0.0.1", "nonsense", "127.0.0.1"),
+        ("127.0.0.1", "6.6.6.6, nonsense", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "::ffff:203.0.113.9", "203.0.113.9"),
+        ("127.0.0.1", "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_the_clients_address(peer: str, forwarded: str, expected: str) -> None:
+    world = World(["127.0.0.0/8", "10.0.0.0/8"])
+    for _ in range(2):
+        answer = world.peer(peer).answer(request("GET", OPEN, X_Forwarded_For=forwarded))
+        assert answer.json["ip"] == expected
+
+
+def test_a_peer_without_an_address_sits_at_a_unix_socket(world: World) -> None:
+    assert world.site.client_ip("", None) == "unix"
+    trusting = MatrixSite(world.dispatcher, TrustedProxies((), unix=True), world.reactor)
+    assert trusting.client_ip("", b"203.0.113.9") == "203.0.113.9"
+
+
+class TestStopping:
+    def test_idle_connections_are_closed_and_waits_answered_at_once(self, world: World) -> None:
+        idle, waiting = world.peer(), world.peer().send(WAIT)
+        stopped = Deferred.fromCoroutine(world.site.stop())
+        assert not idle.is_open
+        answer = waiting.answer()
+        assert (answer.json, answer.headers["connection"]) == ({"stopped": True}, "close")
+        assert not waiting.is_open
+        assert fired(stopped)
+        assert not world.reactor.getDelayedCalls()
+
+    def test_what_is_under_way_may_finish(self, world: World) -> None:
+        peer = world.peer().send(request("POST", "/_matrix/client/v3/echo", Content_Length="2") + b"{")
+        stopped = Deferred.fromCoroutine(world.site.stop())
+        assert peer.is_open
+        assert not fired(stopped)
+        assert peer.answer(b"}").status == 200
+        assert fired(stopped)
+
+    def test_but_not_for_ever(self, world: World) -> None:
+        peer = world.peer().send(request("POST", "/_matrix/client/v3/echo", Content_Length="2") + b"{")
+        stopped = Deferred.fromCoroutine(world.site.stop())
+        world.reactor.advance(server.GRACE_S + 1)
+        assert not peer.is_open
+        assert fired(stopped)
+
+    def test_further_requests_on_the_connection_are_not_begun(self, world: World) -> None:
+        peer = world.peer().send(WAIT + request("GET", OPEN))
+        Deferred.fromCoroutine(world.site.stop())
+        assert [answer.json for answer in peer.answers()] == [{"stopped": True}]
+        assert world.endpoints.calls == []
+
+    def test_a_wait_that_begins_while_stopping_is_ended_too(self, world: World) -> None:
+        peer = world.peer()
+        world.site.is_stopping = True
+        peer.send(WAIT)
+        assert peer.answers() == []
+        world.reactor.advance(0)
+        assert peer.answer().json == {"stopped": True}
+
+    def test_without_connections_there_is_nothing_to_wait_for(self, world: World) -> None:
+        assert fired(Deferred.fromCoroutine(world.site.stop()))
+
+
+class _Loopback:
+    """A site on a real port, with a reactor of its own in a thread."""
+
+    def __init__(self) -> None:
+        self.reactor = SelectReactor()
+        self.world = World()
+        site = MatrixSite(self.world.dispatcher, TrustedProxies((), unix=False), self.reactor)
+        self._port = self.reactor.listenTCP(0, site, interface="127.0.0.1")
+        self._thread = threading.Thread(target=self.reactor.run, kwargs={"installSignalHandlers": False}, daemon=True)
+        self._thread.start()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port.getHost().port), timeout=10)
+
+    def stop(self) -> None:
+        self.reactor.callFromThread(self.reactor.stop)
+        self._thread.join(10)
+
+
+@pytest.fixture
+def loopback() -> Iterator[_Loopback]:
+    running = _Loopback()
+    yield running
+    running.stop()
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    return received
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_the_refusal_of_a_large_body_reaches_a_client_that_reads_only_at_the_end(
+    loopback: _Loopback, framing: str
+) -> None:
+    size = 8 * 1024 * 1024
+    with loopback.connect() as connection:
+        if framing == "length":
+            connection.sendall(request("POST", "/_matrix/client/v3/echo", Content_Length=str(size)))
+            connection.sendall(bytes(size))
+        else:
+            connection.sendall(request("POST", "/_matrix/client/v3/echo", Transfer_Encoding="chunked"))
+            for _ in range(size // 65536):
+                connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+            connection.sendall(b"0\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        answer = _read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"M_TOO_LARGE" in answer
+    assert str(MAX_BODY).encode() in answer
+
+
+def test_the_refusal_of_many_headers_reaches_its_client(loopback: _Loopback) -> None:
+    with loopback.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100_000)
+        assert _read_all(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_real_client_keeps_its_connection(loopback: _Loopback) -> None:
+    with loopback.connect() as connection:
+        for _ in range(3):
+            connection.sendall(request("GET", OPEN))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
