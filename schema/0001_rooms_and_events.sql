@@ -79,8 +79,6 @@ CREATE UNIQUE INDEX events_pos ON events (pos) WHERE pos IS NOT NULL;
 CREATE INDEX events_room ON events (room_nid, pos) WHERE pos IS NOT NULL;
 -- a room in the order of its history, for pages of it
 CREATE INDEX events_timeline ON events (room_nid, depth, pos) WHERE pos IS NOT NULL;
--- a room by the clocks of the senders, to jump to a date
-CREATE INDEX events_time ON events (room_nid, origin_server_ts, pos) WHERE pos IS NOT NULL;
 
 -- room_state: room state as intervals along the room's timeline: the event held the key from valid_from
 -- (inclusive) to valid_to (exclusive); valid_to IS NULL is the current state.
@@ -94,7 +92,8 @@ CREATE TABLE room_state (
     PRIMARY KEY (room_nid, key_nid, valid_from)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX room_state_current ON room_state (room_nid) WHERE valid_to IS NULL;
+-- event_nid and valid_to: so that reading the current state reads the index alone, and none of its history
+CREATE INDEX room_state_current ON room_state (room_nid, key_nid, event_nid, valid_to) WHERE valid_to IS NULL;
 
 -- room_members: the newest membership of each user in each room; the per-user index that sync reads.
 -- Writer: storage.room_members, in the persister's commit. Lives: as long as the room. Deleted: with the room.

@@ -6,14 +6,13 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidti
 from matrixd.core.errors import MatrixError
 from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_history
 from matrixd.queries.room_access import room_access
-from matrixd.storage import events
-from matrixd.storage.events import Moment
+from matrixd.storage import event_times
+from matrixd.storage.event_times import Moment
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
 
-_BATCH = 20
 #: Events that are looked at for one whose sender is not ignored.
-_MAX_LOOKED_AT = 400
+_CANDIDATES = 20
 
 
 def nearest_event(tx: Transaction, viewer: Viewer, room_id: str, ts: int, backwards: bool) -> StoredEvent:
@@ -32,11 +31,5 @@ def nearest_event(tx: Transaction, viewer: Viewer, room_id: str, ts: int, backwa
 
 
 def _nearest(tx: Transaction, history: VisibleHistory, moment: Moment) -> StoredEvent | None:
-    for skip in range(0, _MAX_LOOKED_AT, _BATCH):
-        batch = events.nearest_in_time(tx, moment, _BATCH, skip)
-        for stored in batch:
-            if history.may_see(stored):
-                return stored
-        if len(batch) < _BATCH:
-            break
-    return None
+    candidates = event_times.nearest_in_time(tx, moment, _CANDIDATES)
+    return next((stored for stored in candidates if history.may_see(stored)), None)

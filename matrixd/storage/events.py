@@ -128,30 +128,6 @@ def at_positions(tx: Transaction, positions: Collection[int]) -> dict[int, Store
     return {item.pos: item for item in found if item.pos is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Where to look for events near to a time: those at or before it (`backwards`), or at or after it."""
-
-    room_nid: int
-    #: Milliseconds since the epoch, as the sending servers claim.
-    ts: int
-    backwards: bool
-    #: Positions, both included.
-    first: int
-    last: int
-
-
-def nearest_in_time(tx: Transaction, moment: Moment, limit: int, skip: int = 0) -> list[StoredEvent]:
-    """Accepted events of a room's timeline, the nearest first."""
-    comparison, order = ("<=", "DESC") if moment.backwards else (">=", "ASC")
-    return select(
-        tx,
-        f"e.room_nid = ? AND e.origin_server_ts {comparison} ? AND e.pos BETWEEN ? AND ? AND e.pos IS NOT NULL"
-        f" AND e.verdict IS NULL ORDER BY e.origin_server_ts {order}, e.pos {order} LIMIT ? OFFSET ?",
-        (moment.room_nid, moment.ts, moment.first, moment.last, limit, skip),
-    )
-
-
 def prune(tx: Transaction, event_nid: int, redacted: Event, redaction_nid: int) -> None:
     """Replace an event's JSON by what its redaction leaves."""
     tx.execute(

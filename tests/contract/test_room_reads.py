@@ -580,6 +580,28 @@ class TestTimestamps:
             nearest(second.origin_server_ts + 1, False)
         assert (caught.value.status, caught.value.errcode) == (404, "M_NOT_FOUND")
 
+    def test_every_moment_among_many_rooms(self, world: RoomWorld) -> None:
+        room, other, alice = world.room("alice"), world.room("alice"), world.viewer("alice")
+        times = {}
+        for number in range(20):
+            event = world.sent(room, "alice", f"{number}").event
+            times[event.origin_server_ts] = event.event_id
+            for _ in range(number % 3):
+                world.send(other, "alice", "elsewhere")
+        listed = sorted(times)
+        for ts in range(listed[0], listed[-1] + 1, 500):
+            after, before = min(t for t in listed if t >= ts), max(t for t in listed if t <= ts)
+            assert world.run(world.history.nearest(alice, room, ts, False))["event_id"] == times[after]
+            assert world.run(world.history.nearest(alice, room, ts, True))["event_id"] == times[before]
+
+    def test_clocks_that_differ(self, world: RoomWorld) -> None:
+        room, alice = world.room("alice"), world.viewer("alice")
+        early = world.clock.ms - 500
+        for _ in range(5):
+            world.send(room, "alice", "on time")
+        late = world.send(room, "alice", "from a slow clock", origin_server_ts=early)
+        assert world.run(world.history.nearest(alice, room, early, True))["event_id"] == late
+
     def test_only_what_the_reader_may_see(self, world: RoomWorld) -> None:
         room, bob = world.room("alice", visibility="joined"), world.viewer("bob")
         hidden = world.sent(room, "alice", "hidden").event.origin_server_ts
