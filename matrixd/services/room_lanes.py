@@ -154,6 +154,7 @@ class RoomLanes:
         self._push_rulesets = push_rulesets
         self._clock = clock
         self._new_event_id = new_event_id
+        self._last_creation_ts = 0
 
     async def send(self, room_id: str, drafts: Sequence[Draft]) -> list[Sent]:
         """Send events to a room, as one unit: all of them or none.
@@ -329,7 +330,7 @@ class RoomLanes:
                 prev_events=prev_events,
                 auth_events=auth_events,
                 depth=next_depth(version, [event.depth for event in prev_events]),
-                origin_server_ts=self._clock.now_ms() if draft.origin_server_ts is None else draft.origin_server_ts,
+                origin_server_ts=self._time(draft, is_creation=head is None),
                 server_name=self._server_name,
                 signing_key=self._signing_key,
                 state_key=draft.state_key,
@@ -340,6 +341,13 @@ class RoomLanes:
             raise MatrixError(413, "M_TOO_LARGE", f"{error}.") from error
         except InvalidEvent as error:
             raise MatrixError(400, "M_BAD_JSON", f"{error}.") from error
+
+    def _time(self, draft: Draft, is_creation: bool) -> int:
+        now_ms = self._clock.now_ms() if draft.origin_server_ts is None else draft.origin_server_ts
+        if is_creation:
+            # Where the room ID is the hash of the create event, the time alone makes two rooms of one user differ.
+            now_ms = self._last_creation_ts = max(now_ms, self._last_creation_ts + 1)
+        return now_ms
 
     def _advance(self, head: RoomHead, draft: Draft, event: Event, prepared: _Prepared) -> PendingEvent:
         """Authorise an event and make it the newest of its room."""
