@@ -19,6 +19,7 @@ from matrixd.queries.sync.left import LeftRooms
 from matrixd.queries.sync.news import News
 from matrixd.queries.sync.presence_news import PresenceNews
 from matrixd.queries.sync.sync import Sync
+from matrixd.queries.sync.waiting import Waiting
 from matrixd.queries.sync.wake import Wake
 from matrixd.queries.typing import Typing
 from matrixd.queries.unread import UnreadCounts
@@ -45,7 +46,7 @@ def build_reads(frame: Frame) -> Reads:
     presence = Presence(database, feed, frame.user_rooms, frame.clock)
     tails = RoomTails(feed, budget, lambda room_nid: frame.user_rooms.room(room_nid) is not None)
     sync = Sync(
-        feed,
+        Waiting(feed, frame.reactor.callLater),
         frame.user_rooms,
         News(database, Receipts(database, feed), Typing(feed), AccountData(database, feed, push_rules)),
         JoinedRooms(database, tails, client_events, UnreadCounts(database, feed, budget)),
@@ -55,7 +56,6 @@ def build_reads(frame: Frame) -> Reads:
         LazyMembers(budget),
         client_events,
         (),
-        frame.reactor.callLater,
     )
     Wake(feed, frame.user_rooms)
     ignored_users = IgnoredUsers(database, feed, budget)

@@ -24,12 +24,29 @@ _INDEX_BYTES = 1_000
 _ENTRY_BYTES = 700
 
 
-class LiveRoom:
-    """A room that is in somebody's index."""
+class Watched:
+    """What answers that long-poll wait on."""
+
+    __slots__ = ("waiters",)
+
+    def __init__(self) -> None:
+        #: Fired, and emptied, when something happens that such an answer may have to tell.
+        self.waiters: set[Deferred[None]] = set()
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        waiters, self.waiters = self.waiters, set()
+        for waiter in waiters:
+            waiter.callback(None)
+
+
+class LiveRoom(Watched):
+    """A room that is in somebody's index, or that somebody who is not in it looks into: such wait on the room."""
 
     __slots__ = ("__weakref__", "invited_count", "joined_count", "last_pos", "room_id", "room_nid", "watchers")
 
     def __init__(self, room: Room) -> None:
+        super().__init__()
         self.room_nid = room.room_nid
         self.room_id = room.room_id
         #: Position of the newest event.
@@ -54,16 +71,15 @@ class RoomEntry:
     since: int
 
 
-class UserRooms:
-    """The index of one user."""
+class UserRooms(Watched):
+    """The index of one user, on which the user's syncs wait."""
 
-    __slots__ = ("__weakref__", "entries", "user_nid", "waiters")
+    __slots__ = ("__weakref__", "entries", "user_nid")
 
     def __init__(self, user_nid: int) -> None:
+        super().__init__()
         self.user_nid = user_nid
         self.entries: dict[int, RoomEntry] = {}
-        #: Fired, and emptied, when something happens that a sync of the user may have to tell.
-        self.waiters: set[Deferred[None]] = set()
 
     def is_joined(self, room_nid: int) -> bool:
         """Whether the user is in the room."""
@@ -73,12 +89,6 @@ class UserRooms:
     def joined(self) -> list[RoomEntry]:
         """The rooms that the user is in."""
         return [entry for entry in self.entries.values() if entry.membership == "join"]
-
-    def wake(self) -> None:
-        """Let those who wait look again."""
-        waiters, self.waiters = self.waiters, set()
-        for waiter in waiters:
-            waiter.callback(None)
 
 
 class UserRoomsIndex:
@@ -118,11 +128,12 @@ class UserRoomsIndex:
                 index.wake()
 
     def wake_rooms(self, room_nids: Iterable[int], matters: Callable[[RoomEntry], bool]) -> None:
-        """Let the syncs of those who are in a room look again, if the change matters to them."""
+        """Let those who look into a room look again, and the syncs of its members to whom the change matters."""
         for room_nid in room_nids:
             room = self._live.get(room_nid)
             if room is None:
                 continue
+            room.wake()
             for index in list(room.watchers):
                 if index.waiters and matters(index.entries[room_nid]):
                     index.wake()
@@ -135,14 +146,15 @@ class UserRoomsIndex:
             missed = self._missed.pop(user_nid)
         index = UserRooms(user_nid)
         for member in members:
-            self._enter(index, self._live_room(found[member.room_nid]), member)
+            self._enter(index, self.live_room(found[member.room_nid]), member)
         self._users[user_nid] = index
         for row in missed:
             self._apply(index, row)
         self._cache.put(user_nid, index, _INDEX_BYTES + _ENTRY_BYTES * len(index.entries))
         return index
 
-    def _live_room(self, room: Room) -> LiveRoom:
+    def live_room(self, room: Room) -> LiveRoom:
+        """A room, followed for as long as somebody holds what this returns."""
         live = self._live.get(room.room_nid)
         if live is None:
             live = self._live[room.room_nid] = LiveRoom(room)

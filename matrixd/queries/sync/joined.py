@@ -11,7 +11,7 @@ from matrixd.queries.client_events import ClientEvents
 from matrixd.queries.room_tails import RoomTails
 from matrixd.queries.sync import write
 from matrixd.queries.sync.lazy_members import Members
-from matrixd.queries.sync.load import Loaded, RoomAsk, RoomData, load
+from matrixd.queries.sync.load import Loaded, RoomAsk, RoomData, load_rooms
 from matrixd.queries.sync.news import RoomNews
 from matrixd.queries.sync.request import SyncRequest
 from matrixd.queries.sync.stored import render_state, render_timeline
@@ -19,9 +19,6 @@ from matrixd.queries.unread import Counts, UnreadCounts
 from matrixd.storage.database import Database
 from matrixd.storage.rows import EventRow
 from matrixd.storage.stored_event import StoredEvent
-
-#: Rooms that are read in one transaction: others get their turn between.
-_ROOMS_PER_READ = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +93,7 @@ class JoinedRooms:
         self, request: SyncRequest, news: Sequence[RoomNews], rooms: Sequence[_Room | None], now: StreamToken
     ) -> list[_Room]:
         missing = [item for item, room in zip(news, rooms, strict=True) if room is None]
-        asks = [self._ask(request, item, now) for item in missing]
-        read: list[tuple[RoomData, Loaded]] = []
-        for start in range(0, len(asks), _ROOMS_PER_READ):
-            loaded = await self._database.read(load, asks[start : start + _ROOMS_PER_READ])
-            read += [(data, loaded) for data in loaded.rooms]
-        following = iter(read)
+        following = iter(await load_rooms(self._database, [self._ask(request, item, now) for item in missing]))
         return [
             room if room is not None else _Room(item, (), *next(following))
             for item, room in zip(news, rooms, strict=True)
@@ -214,13 +206,8 @@ class JoinedRooms:
 
 
 def _ephemeral(request: SyncRequest, news: RoomNews) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if news.typing is not None:
-        found.append({"type": "m.typing", "content": news.typing})
-    if news.receipts:
-        found.append({"type": "m.receipt", "content": news.receipts})
     room_filter = request.filter.room.ephemeral
-    return [event for event in found if room_filter.matches_fields(event["type"], None, event["content"])]
+    return [event for event in news.ephemeral() if room_filter.matches_fields(event["type"], None, event["content"])]
 
 
 def _summary(room: _Room) -> dict[str, object]:

@@ -1,12 +1,11 @@
 """The `leave` section: the end of rooms that a user has left, or was removed from."""
 
-from matrixd.queries.sync.load import Loaded, RoomAsk, RoomData, load
+from matrixd.queries.sync.load import Loaded, RoomAsk, RoomData, load_rooms
 from matrixd.queries.sync.request import SyncRequest
 from matrixd.queries.user_rooms import RoomEntry, UserRooms
 from matrixd.storage.database import Database
 
 _LEFT = ("leave", "ban")
-_ROOMS_PER_READ = 20
 
 
 class LeftRooms:
@@ -29,12 +28,8 @@ class LeftRooms:
             and (request.after < entry.pos <= up_to or (request.full_state and request.filter.room.include_leave))
             and request.filter.room.matches_room(entry.room.room_id)
         ]
-        found: list[tuple[RoomEntry, RoomData, Loaded]] = []
-        for start in range(0, len(entries), _ROOMS_PER_READ):
-            chunk = entries[start : start + _ROOMS_PER_READ]
-            loaded = await self._database.read(load, [self._ask(request, entry) for entry in chunk])
-            found += [(entry, data, loaded) for entry, data in zip(chunk, loaded.rooms, strict=True)]
-        return found
+        found = await load_rooms(self._database, [self._ask(request, entry) for entry in entries])
+        return [(entry, data, loaded) for entry, (data, loaded) in zip(entries, found, strict=True)]
 
     def _ask(self, request: SyncRequest, entry: RoomEntry) -> RoomAsk:
         whole = request.since is None or request.full_state

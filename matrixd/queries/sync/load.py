@@ -1,4 +1,4 @@
-"""What the database has to say of some rooms, in one transaction: timeline, state, summary."""
+"""What the database has to say of some rooms: timeline, state, summary; a transaction for every few of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from matrixd.queries.client_events import load_shown
 from matrixd.queries.event_details import Details, Histories
 from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_histories
 from matrixd.storage import events, room_members, room_state
+from matrixd.storage.database import Database
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
@@ -17,6 +18,8 @@ from matrixd.storage.transaction import Transaction
 #: A filter that lets hardly anything pass must not make us read a whole room.
 _MAX_PAGES = 5
 _MAX_HEROES = 5
+#: Rooms that are read in one transaction: others get their turn between.
+_ROOMS_PER_READ = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,15 @@ class Loaded:
     histories: Histories
     details: Details
     state_details: Details
+
+
+async def load_rooms(database: Database, asks: Sequence[RoomAsk]) -> list[tuple[RoomData, Loaded]]:
+    """What each of some asks of one viewer gets, and with what it was read."""
+    found: list[tuple[RoomData, Loaded]] = []
+    for start in range(0, len(asks), _ROOMS_PER_READ):
+        loaded = await database.read(load, asks[start : start + _ROOMS_PER_READ])
+        found += [(data, loaded) for data in loaded.rooms]
+    return found
 
 
 def load(tx: Transaction, asks: Sequence[RoomAsk]) -> Loaded:

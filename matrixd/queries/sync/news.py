@@ -30,6 +30,15 @@ class RoomNews:
     typing: Mapping[str, Any] | None
     account_data: Sequence[Mapping[str, Any]]
 
+    def ephemeral(self) -> list[dict[str, Any]]:
+        """The `m.typing` and `m.receipt` events."""
+        found: list[dict[str, Any]] = []
+        if self.typing is not None:
+            found.append({"type": "m.typing", "content": self.typing})
+        if self.receipts:
+            found.append({"type": "m.receipt", "content": self.receipts})
+        return found
+
 
 class News:
     """Finds what is new for a user."""

@@ -1,15 +1,12 @@
-"""The answer to a sync, and waiting for one that says something."""
+"""The answer to a sync."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from twisted.internet.defer import Deferred
 
-from matrixd.core.errors import MatrixError
 from matrixd.core.streams import Stream, StreamToken
 from matrixd.queries.client_events import ClientEvents
-from matrixd.queries.feed import Feed
 from matrixd.queries.sync import write
 from matrixd.queries.sync.extensions import Extension
 from matrixd.queries.sync.invited import InvitedRooms
@@ -21,25 +18,16 @@ from matrixd.queries.sync.news import News, RoomNews
 from matrixd.queries.sync.presence_news import PresenceNews
 from matrixd.queries.sync.request import SyncRequest
 from matrixd.queries.sync.stored import render_state, render_timeline
+from matrixd.queries.sync.waiting import OnStop, Waiting
 from matrixd.queries.user_rooms import UserRooms, UserRoomsIndex
-from matrixd.storage.rows import DeviceDeleted
-
-# zope's interfaces mean nothing to the type checker: this answers an IDelayedCall.
-CallLater = Callable[..., Any]
-
-#: A client that asks for more is answered empty after this, in seconds.
-MAX_WAIT = 300.0
 
 
 class Sync:
-    """Answers `/sync`.
-
-    `call_later` is the reactor's. `extensions` add members of their own to the answer.
-    """
+    """Answers `/sync`. `extensions` add members of their own to the answer."""
 
     def __init__(
         self,
-        feed: Feed,
+        waiting: Waiting,
         index: UserRoomsIndex,
         news: News,
         joined: JoinedRooms,
@@ -49,9 +37,8 @@ class Sync:
         lazy_members: LazyMembers,
         client_events: ClientEvents,
         extensions: Sequence[Extension],
-        call_later: CallLater,
     ) -> None:
-        self._feed = feed
+        self._waiting = waiting
         self._index = index
         self._news = news
         self._joined = joined
@@ -61,47 +48,23 @@ class Sync:
         self._lazy_members = lazy_members
         self._client_events = client_events
         self._extensions = extensions
-        self._call_later = call_later
-        # The waits under way, by device: bounded by the open requests.
-        self._waits: dict[int, set[_Wait]] = {}
-        feed.subscribe(DeviceDeleted, self._on_device_deleted)
 
-    async def answer(
-        self, request: SyncRequest, timeout: float, on_stop: Callable[[Callable[[], None]], None]
-    ) -> bytes:
+    async def answer(self, request: SyncRequest, timeout: float, on_stop: OnStop) -> bytes:
         """The JSON of the answer.
 
         It comes at once for a first sync, for `full_state`, and when there is news; otherwise after `timeout` seconds
-        at most. `on_stop` registers what ends the waiting early: the client has gone, or the server is stopping.
-        Raises M_UNKNOWN_TOKEN when the device is logged out meanwhile.
+        at most. Raises M_UNKNOWN_TOKEN when the device is logged out meanwhile.
         """
         index = await self._index.get(request.user_nid)
-        waits = timeout > 0 and request.since is not None and not request.full_state
-        wait = _Wait(self._call_later, min(timeout, MAX_WAIT), on_stop) if waits else None
-        if wait is not None:
-            self._waits.setdefault(request.device_nid, set()).add(wait)
-        try:
-            while True:
-                now = self._feed.token
-                # A client that has everything, as nearly every one that comes back, costs nothing until there is news.
-                if wait is None or now != request.since or wait.is_over:
-                    body, says_something = await self._compose(request, index, now)
-                    if wait is None or says_something or wait.is_over:
-                        return body
-                if self._feed.token == now:
-                    await wait.for_news(index)
-                if wait.is_logged_out:
-                    raise MatrixError(401, "M_UNKNOWN_TOKEN", "The device was logged out.", soft_logout=False)
-        finally:
-            if wait is not None:
-                wait.end()
-                self._waits[request.device_nid].discard(wait)
-                if not self._waits[request.device_nid]:
-                    del self._waits[request.device_nid]
 
-    def _on_device_deleted(self, row: DeviceDeleted) -> None:
-        for wait in list(self._waits.get(row.device_nid, ())):
-            wait.log_out()
+        async def compose(now: StreamToken) -> tuple[bytes, bool]:
+            return await self._compose(request, index, now)
+
+        if request.since is None or request.full_state:
+            return await self._waiting.at_once(compose)
+        return await self._waiting.for_news(
+            compose, index, request.since, request.device_nid, timeout, on_stop
+        )
 
     async def _compose(self, request: SyncRequest, index: UserRooms, now: StreamToken) -> tuple[bytes, bool]:
         """The answer as of `now`, and whether it says anything."""
@@ -172,40 +135,3 @@ class Sync:
                 (b"timeline", render_timeline(self._client_events, request, loaded, data)),
             ]
         )
-
-
-class _Wait:
-    """Waiting for news, up to a deadline."""
-
-    def __init__(self, call_later: CallLater, seconds: float, on_stop: Callable[[Callable[[], None]], None]) -> None:
-        self.is_over = False
-        self.is_logged_out = False
-        self._woken: Deferred[None] | None = None
-        self._index: UserRooms | None = None
-        self._deadline = call_later(seconds, self._finish)
-        on_stop(self._finish)
-
-    async def for_news(self, index: UserRooms) -> None:
-        """Wait until something happens that may concern the user, or the deadline."""
-        self._index = index
-        self._woken = Deferred()
-        index.waiters.add(self._woken)
-        await self._woken
-        self._woken = None
-
-    def end(self) -> None:
-        """Free what waiting needs."""
-        if self._deadline.active():
-            self._deadline.cancel()
-
-    def log_out(self) -> None:
-        """The device is gone: there is nothing to wait for."""
-        self.is_logged_out = True
-        self._finish()
-
-    def _finish(self) -> None:
-        self.is_over = True
-        woken = self._woken
-        if woken is not None and self._index is not None and woken in self._index.waiters:
-            self._index.waiters.discard(woken)
-            woken.callback(None)
