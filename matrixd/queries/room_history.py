@@ -34,7 +34,8 @@ class RoomHistory:
     async def messages(self, viewer: Viewer, room_id: str, request: PageRequest) -> bytes:
         """The answer to `/messages`. Raises M_FORBIDDEN, and M_INVALID_PARAM for tokens of another room."""
         page = await self._database.read(load_page, viewer, room_id, request)
-        members = [("chunk", json_array(self._shown(page))), ("start", _token(page.start))]
+        start = orjson.dumps(request.start_text) if request.start_text else _token(page.start)
+        members = [("chunk", json_array(self._shown(page))), ("start", start)]
         if page.end is not None:
             members.append(("end", _token(page.end)))
         if request.filter.lazy_load_members:

@@ -34,6 +34,8 @@ class PageRequest:
     end: RoomToken | None
     limit: int
     filter: EventFilter
+    #: The token of `start` as the client wrote it: the answer repeats it.
+    start_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class Page:
 
     access: RoomAccess
     history: VisibleHistory
+    #: Where the page begins if the client did not say.
     start: RoomToken
-    #: Where the next page begins; None if there is none.
+    #: Where the next page begins; None if there is none, and there will be none.
     end: RoomToken | None
     shown: Sequence[StoredEvent]
     details: Details
@@ -66,7 +69,7 @@ def page_of(tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRe
     return Page(
         access,
         history,
-        request.start or scan.own_start(),
+        scan.own_start(),
         scan.end_token(),
         scan.shown,
         event_details.load(tx, viewer, {room_nid: history}, scan.shown, replaced),
@@ -128,8 +131,8 @@ class _Scan:
         return RoomToken(None, self._access.room.last_pos if self._access.last_pos is None else self._access.last_pos)
 
     def end_token(self) -> RoomToken | None:
-        """Where the next page begins."""
-        if not self._has_more:
+        """Where the next page begins. Forwards there is always one, as long as events come: the newest is no end."""
+        if not self._has_more and (self._request.backwards or self._access.last_pos is not None):
             return None
         if self._last is None:
             return self._request.start or self.own_start()

@@ -32,5 +32,6 @@ class MessagePagination:
             end=self._reading.token(call, "to"),
             limit=self._reading.limit(call, event_filter),
             filter=event_filter,
+            start_text=call.query("from"),
         )
         return await self._history.messages(await self._reading.viewer(call), call.path("roomId"), request)
