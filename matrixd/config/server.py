@@ -26,6 +26,8 @@ class ServerConfig:
     """Whether `/.well-known/matrix/server` delegates federation to port 443."""
     extra_well_known_client_content: dict[str, Any] = field(default_factory=dict)
     """Keys that are added to `/.well-known/matrix/client`."""
+    well_known_support: dict[str, Any] = field(default_factory=dict)
+    """What `/.well-known/matrix/support` says: `contacts`, `support_page`; empty to serve none."""
     default_identity_server: str | None = None
     """The identity server named in `/.well-known/matrix/client`; None for none."""
     soft_file_limit: int = 0
@@ -46,11 +48,23 @@ def read(options: Options) -> ServerConfig:
         web_client_location=options.read("web_client_location", http_url, None),
         serve_server_wellknown=options.read("serve_server_wellknown", boolean, False),
         extra_well_known_client_content=options.read("extra_well_known_client_content", by_key(anything), {}),
+        well_known_support=_support(options),
         default_identity_server=options.read("default_identity_server", http_url, None),
         soft_file_limit=options.read("soft_file_limit", integer(minimum=0), 0),
         report_stats=options.read("report_stats", boolean, False),
         enable_metrics=options.read("enable_metrics", boolean, False),
     )
+
+
+def _support(options: Options) -> dict[str, Any]:
+    support = options.read("well_known_support", by_key(anything), {})
+    if support and not (support.get("contacts") or support.get("support_page")):
+        options.wrong(
+            "well_known_support",
+            "has neither `contacts` nor `support_page`.",
+            "Write `support_page: https://…`, or `contacts` with a `role` and an `email_address` or `matrix_id` in each.",
+        )
+    return support
 
 
 def guessed_url(listeners: tuple[Listener, ...]) -> str | None:

@@ -12,9 +12,12 @@ from matrixd.core.signing import SigningKey
 from matrixd.core.streams import Stream
 from matrixd.http.client.versions import Versions
 from matrixd.http.kit.dispatch import Dispatcher
+from matrixd.http.kit.metrics import RequestMetrics
 from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
 from matrixd.master.frame import Frame, Job
+from matrixd.master.metrics import serve_metrics
+from matrixd.master.public import client_discovery, serve_public
 from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.rooms import build_rooms
 from matrixd.master.syncing import build_reads, serve_sync
@@ -86,7 +89,8 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     frame = _frame(config, reactor, engine)
     reads = build_reads(frame)
     heads = RoomHeads(frame.database, frame.budget, frame.is_local)
-    lanes = _lanes(frame, heads)
+    persister = Persister(frame.database, frame.clock)
+    lanes = _lanes(frame, heads, persister)
     rooms = build_rooms(frame, heads, lanes)
     accounts = build_accounts(
         config,
@@ -97,6 +101,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
         leave_all_rooms=rooms.leaving.leave_all_rooms,
         delete_data=(account_data.remove_user, push_rules.remove_user, filters.remove_user, presence.remove_user),
         erase_data=(profiles.delete_all,),
+        well_known=client_discovery(config.server),
     )
     frame.serve("client", list(accounts.routes))
     frame.limiters.update(accounts.limiters)
@@ -115,7 +120,9 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     serve_room_reads(frame, reads)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
-    return Master(frame, accounts, user_data, _dispatchers(frame, accounts))
+    serve_public(frame)
+    metrics = serve_metrics(frame, lambda: persister.waiting)
+    return Master(frame, accounts, user_data, _dispatchers(frame, accounts, metrics))
 
 
 def _frame(config: Config, reactor: Any, engine: Engine) -> Frame:
@@ -130,14 +137,14 @@ def _frame(config: Config, reactor: Any, engine: Engine) -> Frame:
     return Frame(config, reactor, clock, budget, database, feed, authenticator, user_rooms)
 
 
-def _lanes(frame: Frame, heads: RoomHeads) -> RoomLanes:
+def _lanes(frame: Frame, heads: RoomHeads, persister: Persister) -> RoomLanes:
     key = frame.config.keys.signing_keys[0]
     server_name = frame.config.server.server_name
     return RoomLanes(
         server_name,
         SigningKey.from_seed(key.version, key.encode()),
         heads,
-        Persister(frame.database, frame.clock),
+        persister,
         frame.database,
         MemberRulesets(frame.database, frame.feed, frame.budget),
         frame.clock,
@@ -145,7 +152,9 @@ def _lanes(frame: Frame, heads: RoomHeads) -> RoomLanes:
     )
 
 
-def _dispatchers(frame: Frame, accounts: Accounts) -> dict[frozenset[str], Dispatcher]:
+def _dispatchers(
+    frame: Frame, accounts: Accounts, metrics: RequestMetrics | None
+) -> dict[frozenset[str], Dispatcher]:
     served = {frozenset(listener.resources) for listener in frame.config.listeners}
     return {
         resources: Dispatcher(
@@ -154,6 +163,7 @@ def _dispatchers(frame: Frame, accounts: Accounts) -> dict[frozenset[str], Dispa
             frame.limiters,
             frame.clock,
             accounts.last_seen.note,
+            metrics,
         )
         for resources in served
     }

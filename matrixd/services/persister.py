@@ -147,6 +147,11 @@ class Persister:
             Deferred.fromCoroutine(self._write_all())
         return unit.stored
 
+    @property
+    def waiting(self) -> int:
+        """How many units wait to be stored."""
+        return len(self._waiting)
+
     def check_capacity(self) -> None:
         """Raise `Unavailable` if too much waits; to be asked before a head is advanced."""
         if len(self._waiting) >= MAX_WAITING:

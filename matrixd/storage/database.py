@@ -161,6 +161,11 @@ class Database:
             waiting.put(work)
         return work.waiting
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many transactions wait for a thread: (writes, reads)."""
+        return self._writes.qsize(), self._reads.qsize()
+
     # The writer's thread
 
     def _write_loop(self) -> None:

@@ -25,7 +25,7 @@ _LOCKED_ALLOWED = frozenset({"/_matrix/client/v3/logout", "/_matrix/client/v3/lo
 #: The body that a request to no endpoint may have: it is read, and not looked at.
 _UNKNOWN_MAX_BODY = 64 * 1024
 
-_RETRY_AFTER_S = b"2"
+_RETRY_AFTER = ((b"Retry-After", b"2"),)
 
 #: So much of a path goes into a line of the log.
 _SHOWN = 200
@@ -80,39 +80,43 @@ class Dispatcher:
 
     async def respond(self, raw: Raw) -> Response:
         """The answer to `raw`; never raises."""
-        if self._metrics is None:
-            return (await self._respond(raw))[1]
         started = self._clock.monotonic()
-        route, answer = await self._respond(raw)
-        self._metrics.observe(route, answer.status, self._clock.monotonic() - started)
-        return answer
-
-    async def _respond(self, raw: Raw) -> tuple[Route | None, Response]:
-        if raw.method == b"OPTIONS":
-            return None, response.PREFLIGHT
         route = None
         try:
-            match = self.router.find(b"GET" if raw.method == b"HEAD" else raw.method, raw.path)
-            route = match.route
-            return route, response.success(await self._call(match, raw))
+            match = self._find(raw)
+            if match is None:
+                answer = response.PREFLIGHT
+            else:
+                route = match.route
+                answer = response.success(await self._call(match, raw))
         except MatrixError as error:
-            return route, response.failure(error)
-        except NoSuchPath:
-            return None, response.failure(MatrixError(404, "M_UNRECOGNIZED", "No endpoint has this path."))
-        except BadPath as error:
-            return None, response.failure(MatrixError(400, "M_INVALID_PARAM", str(error)))
-        except MethodNotAllowed as error:
-            return None, _wrong_method(raw, error)
+            answer = response.failure(error)
         except RuleViolation as error:
-            return route, response.failure(response.of_rule(error))
+            answer = response.failure(response.of_rule(error))
+        except MethodNotAllowed as error:
+            answer = _wrong_method(raw, error)
         except Unavailable as error:
             logger.error("%s %s: %s", *_shown(raw), error)
             sentence = "The server's database is not available at the moment. Try again."
-            return route, response.failure(MatrixError(503, "M_UNKNOWN", sentence), ((b"Retry-After", _RETRY_AFTER_S),))
+            answer = response.failure(MatrixError(503, "M_UNKNOWN", sentence), _RETRY_AFTER)
         except Exception:
             logger.exception("%s %s failed", *_shown(raw))
-            sentence = "The server failed to answer; its log says why."
-            return route, response.failure(MatrixError(500, "M_UNKNOWN", sentence))
+            answer = response.failure(MatrixError(500, "M_UNKNOWN", "The server failed to answer; its log says why."))
+        if self._metrics is not None:
+            self._metrics.observe(route, answer.status, self._clock.monotonic() - started)
+        return answer
+
+    def _find(self, raw: Raw) -> Match | None:
+        """The request's route; None for OPTIONS, which every path has and no endpoint is asked about."""
+        method = raw.method
+        if method == b"OPTIONS":
+            return None
+        try:
+            return self.router.find(b"GET" if method == b"HEAD" else method, raw.path)
+        except NoSuchPath:
+            raise MatrixError(404, "M_UNRECOGNIZED", "No endpoint has this path.") from None
+        except BadPath as error:
+            raise MatrixError(400, "M_INVALID_PARAM", str(error)) from None
 
     async def _call(self, match: Match, raw: Raw) -> object:
         route = match.route

@@ -1,6 +1,7 @@
 """Counts requests by route, in a few additions each; Prometheus' own objects are made only when it asks."""
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
@@ -35,14 +36,11 @@ class RequestMetrics(Collector):
     """
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str], _Series] = {}
+        self._series: defaultdict[tuple[str, str], _Series] = defaultdict(_Series)
 
     def observe(self, route: Route | None, status: int, seconds: float) -> None:
         """Count a request that was answered."""
-        key = NO_ROUTE if route is None else (route.method, route.path)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = _Series()
+        series = self._series[NO_ROUTE if route is None else (route.method, route.path)]
         series.by_class[status // 100] += 1
         series.in_bucket[bisect_left(BOUNDS, seconds)] += 1
         series.seconds += seconds

@@ -23,9 +23,11 @@ def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def page(template: str, script: str | None = None, status: int = 200, **values: object) -> Answer:
-    """A page; `script` is the file of the only script that may run in it."""
-    style = _text("page.css")
+def page(
+    template: str, script: str | None = None, status: int = 200, style_sheet: str = "page.css", **values: object
+) -> Answer:
+    """A page; `script` is the file of the only script that may run in it. Nothing is loaded from elsewhere."""
+    style = _text(style_sheet)
     source = "" if script is None else _text(script)
     html = _template(template).render(values, style=Markup(style), script=Markup(source))
     policy = (
