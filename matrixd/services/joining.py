@@ -1,5 +1,6 @@
 """Joining rooms. https://spec.matrix.org/v1.19/client-server-api/#joining-rooms"""
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -173,7 +174,7 @@ class Joining:
         # Those who are named come first: they are few, and likely to have the level.
         users = power_levels.content.get("users") if power_levels is not None else None
         named = sorted(creators(powers.create) | level_map(head.version.power_level_format, users).keys())
-        for user_id in (*named, *local):
+        for user_id in itertools.chain(named, local):
             if user_id in local and self._is_local(user_id) and powers.can_invite(user_id):
                 return user_id
         raise MatrixError(

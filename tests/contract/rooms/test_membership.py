@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from twisted.internet.defer import gatherResults
 from matrixd.storage import account_data, accounts, profiles, room_members, rooms
 from matrixd.storage.rows import ProfileRow, RoomForgotten
 from matrixd.storage.transaction import Transaction
+from tests.support.database import DatabasePlace
 from tests.support.room_server import RoomServer, User
 
 
@@ -316,3 +318,24 @@ def test_a_user_who_ended_is_not_invited(server: RoomServer, alice: User, bob: U
                                           (bob.requester.user_nid,)))  # fmt: skip
     alice.invite(room, bob, expect=404)
     server.db.write(account_data.put, alice.requester.user_nid, 0, "org.example", {})
+
+
+LIMITS = """
+rc_joins: {local: {per_second: 0.001, burst_count: 2}}
+rc_invites: {per_issuer: {per_second: 0.001, burst_count: 1}}
+"""
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite3"])
+def test_joins_and_invites_are_limited(database: DatabasePlace, tmp_path: Path) -> None:
+    server = RoomServer(database, tmp_path, LIMITS)
+    alice, bob, carol = (server.user(name) for name in ("alice", "bob", "carol"))
+    made = [alice.create_room(preset="public_chat") for _ in range(3)]
+    for room in made[:2]:
+        bob.join(room)
+    bob.join(made[0])
+    assert bob.join(made[2], expect=429).errcode == "M_LIMIT_EXCEEDED"
+    alice.invite(made[0], carol)
+    alice.invite(made[0], carol)
+    assert alice.invite(made[1], carol, expect=429).errcode == "M_LIMIT_EXCEEDED"
+    server.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import gatherResults
 
 from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.storage import account_data, rooms
@@ -144,3 +145,21 @@ def test_settings_follow_the_user(server: RoomServer, alice: User, bob: User) ->
     assert settings(bob)[0] is None
     bob.join(made)
     assert settings(bob) == moved
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_upgrades_among_messages_fork_nothing(server: RoomServer, alice: User, version: str) -> None:
+    room = alice.create_room(room_version="11")
+    body = {"msgtype": "m.text", "body": "x"}
+    waiting = []
+    for n in range(12):
+        waiting.append(alice.start("PUT", alice.send_path(room), body))
+        if n % 4 == 1:
+            waiting.append(alice.start("POST", f"/rooms/{room}/upgrade", {"new_version": version}))
+    answers = server.db.wait(gatherResults(waiting))
+    assert {answer.status for answer in answers} == {200}
+    found = server.events(room)
+    assert [event.prev_events for event in found[1:]] == [(event.event_id,) for event in found[:-1]]
+    replacements = {answer["replacement_room"] for answer in answers if "replacement_room" in answer.json}
+    assert {event.content["replacement_room"] for event in found if event.type == "m.room.tombstone"} == replacements
+    assert len(replacements) == 3
