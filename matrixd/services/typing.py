@@ -17,7 +17,6 @@ DEFAULT_TIMEOUT_MS = 30_000
 MAX_IN_ROOM = 50
 #: Users who type at the same time on the whole server; beyond it nobody else is noted.
 MAX_TYPING = 20_000
-_MESSAGES = frozenset({"m.room.message", "m.room.encrypted", "m.sticker"})
 
 
 class Typing:
@@ -95,14 +94,9 @@ class Typing:
         self._feed.append(rows)
 
     def _on_event(self, row: EventRow) -> None:
-        if row.room_nid not in self._rooms:
+        # A message ends nothing: the client says when its user has stopped, and a user may type on at another device.
+        if row.member is None or row.member.membership == "join":
             return
-        if row.event.type in _MESSAGES:
-            self._stop_after_commit(row.room_nid, row.event.sender)
-        elif row.member is not None and row.member.membership != "join":
-            self._stop_after_commit(row.room_nid, row.member.user_id)
-
-    def _stop_after_commit(self, room_nid: int, user_id: str) -> None:
-        # The feed is handing out a commit: what is announced now must come after it.
-        if user_id in self._rooms.get(room_nid, ()):
-            self._timer.callLater(0, self.stop, room_nid, user_id)
+        if row.member.user_id in self._rooms.get(row.room_nid, ()):
+            # The feed is handing out a commit: what is announced now must come after it.
+            self._timer.callLater(0, self.stop, row.room_nid, row.member.user_id)
