@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from matrixd.core.streams import Stream, StreamToken
@@ -48,11 +48,22 @@ class Presence:
         now_ms = self._clock.now_ms()
         return [presence_event(row, now_ms) for row in reversed(rows) if await self._may_see(user_nid, row.user_nid)]
 
-    def of_users(self, user_nids: Iterable[int]) -> list[dict[str, Any]]:
-        """The events of those of the users who are there, for someone who begins to share a room with them."""
+    def events(self, rows: Sequence[PresenceRow], user_nids: Collection[int]) -> list[dict[str, Any]]:
+        """The events of those changes, newest first, that are of some users; oldest first."""
         now_ms = self._clock.now_ms()
-        rows = (self._newest.get(user_nid) for user_nid in user_nids)
-        return [presence_event(row, now_ms) for row in rows if row is not None and row.state != "offline"]
+        return [presence_event(row, now_ms) for row in reversed(rows) if row.user_nid in user_nids]
+
+    def of_users(self, users: Mapping[int, str]) -> list[dict[str, Any]]:
+        """The events of some users, number -> user ID, for someone who begins to share a room with them."""
+        now_ms = self._clock.now_ms()
+        # A user who is not held has not been there, unless some were dropped.
+        has_all = len(self._newest) < _MAX_USERS
+        found = []
+        for user_nid, user_id in users.items():
+            row = self._newest.get(user_nid)
+            if row is not None or has_all:
+                found.append(presence_event(row or _absent(user_nid, user_id), now_ms))
+        return found
 
     async def _may_see(self, user_nid: int, other_nid: int) -> bool:
         if user_nid == other_nid:
@@ -69,6 +80,10 @@ class Presence:
         self._newest[row.user_nid] = row
         if len(self._newest) > _MAX_USERS:
             del self._newest[next(iter(self._newest))]
+
+
+def _absent(user_nid: int, user_id: str) -> PresenceRow:
+    return PresenceRow(0, user_id, user_nid, "offline", None, 0, False)
 
 
 def presence_event(row: PresenceRow, now_ms: int) -> dict[str, Any]:

@@ -122,16 +122,21 @@ class Presence:
             feed.subscribe(EventRow, self._on_event)
 
     def sync_begins(self, user_nid: int, user_id: str, device_nid: int, state: State) -> None:
-        """A device asks for news, with the `set_presence` of its request. Pair it with `sync_ends`."""
-        if not self.is_on:
+        """A device asks for news, with the `set_presence` of its request. Pair it with `sync_ends`.
+
+        With "offline" the request is no sign of the user; what the device did before holds until it times out.
+        """
+        if not self.is_on or state == "offline":
             return
         device = self._device(user_nid, user_id, device_nid)
         device.syncs += 1
         self._set_state(device, state)
         self._look_at(self._users[user_nid])
 
-    def sync_ends(self, user_nid: int, device_nid: int) -> None:
+    def sync_ends(self, user_nid: int, device_nid: int, state: State) -> None:
         """A sync that `sync_begins` told of was answered, or its client went away."""
+        if state == "offline":
+            return
         user = self._users.get(user_nid)
         device = None if user is None else user.devices.get(device_nid)
         if user is not None and device is not None:

@@ -82,6 +82,18 @@ def local_joined(tx: Transaction, room_nid: int) -> list[tuple[int, str]]:
     ]
 
 
+def joined(tx: Transaction, room_nid: int) -> list[tuple[int, str]]:
+    """The joined users of any server: (number, user ID)."""
+    return [
+        (row[0], row[1])
+        for row in tx.all(
+            "SELECT m.user_nid, u.user_id FROM room_members m JOIN users u ON u.user_nid = m.user_nid"
+            " WHERE m.room_nid = ? AND m.membership = 'join'",
+            (room_nid,),
+        )
+    ]
+
+
 def forget(tx: Transaction, room_nid: int, user_nid: int) -> None:
     """Note that the user wants to see nothing more of the room."""
     tx.execute("UPDATE room_members SET forgotten = 1 WHERE room_nid = ? AND user_nid = ?", (room_nid, user_nid))

@@ -51,8 +51,8 @@ class World:
     def sync(self, device: int, state: Any = "online") -> None:
         self.presence.sync_begins(self.alice, self.alice_id, device, state)
 
-    def done(self, device: int) -> None:
-        self.presence.sync_ends(self.alice, device)
+    def done(self, device: int, state: Any = "online") -> None:
+        self.presence.sync_ends(self.alice, device, state)
 
     def put(self, state: Any, status_msg: str | None = None, device: int = PHONE) -> None:
         self.kept.run(self.presence.put(self.alice, self.alice_id, device, state, status_msg))
@@ -98,7 +98,19 @@ def test_the_best_of_several_devices_counts(world: World) -> None:
     assert world.states() == [("online", True)]
     world.presence.logged_out(world.alice, LAPTOP)
     assert world.states() == [("unavailable", False)]
+
+
+def test_a_sync_that_shall_not_mark_as_online_changes_nothing(world: World) -> None:
+    world.sync(LAPTOP, "offline")
+    world.done(LAPTOP, "offline")
+    assert world.states() == []
+    world.sync(PHONE)
+    world.done(PHONE)
+    world.timer.advance(20)
     world.sync(PHONE, "offline")
+    assert world.states() == [("online", True)]
+    world.timer.advance(10)
+    world.done(PHONE, "offline")
     assert world.states() == [("offline", False)]
 
 
@@ -161,7 +173,8 @@ def test_only_who_shares_a_room_may_see_it(world: World) -> None:
         for user in (world.alice, world.bob, carol):
             world.kept.run(world.index.get(user))
     assert world.kept.run(world.queries.between(world.bob, now, now)) == []
-    assert world.queries.of_users([world.alice, world.bob]) == expected
+    absent = {"type": "m.presence", "sender": world.bob_id, "content": {"presence": "offline"}}
+    assert world.queries.of_users({world.alice: world.alice_id, world.bob: world.bob_id}) == [*expected, absent]
 
 
 def test_a_status_message_has_a_limit(world: World) -> None:

@@ -59,11 +59,12 @@ class SyncEndpoint:
             full_state=call.query_bool("full_state"),
             use_state_after=call.query_bool("use_state_after"),
         )
-        self._presence.sync_begins(requester.user_nid, requester.user_id, requester.device_nid, _PRESENCE[presence])
+        user_nid, device_nid, state = requester.user_nid, requester.device_nid, _PRESENCE[presence]
+        self._presence.sync_begins(user_nid, requester.user_id, device_nid, state)
         try:
             return await self._sync.answer(request, timeout, call.on_stop)
         finally:
-            self._presence.sync_ends(requester.user_nid, requester.device_nid)
+            self._presence.sync_ends(user_nid, device_nid, state)
 
     def _since(self, call: Call) -> StreamToken | None:
         text = call.query("since")

@@ -10,7 +10,6 @@ from matrixd.queries.sync.news import RoomNews
 from matrixd.queries.sync.request import SyncRequest
 from matrixd.storage import room_members
 from matrixd.storage.database import Database
-from matrixd.storage.transaction import Transaction
 
 #: Of a larger room, nobody's presence is told on joining it.
 _MAX_MEMBERS = 500
@@ -39,22 +38,18 @@ class PresenceNews:
                 found[event["sender"]] = event
         return list(found.values())
 
-    async def _newly_seen(self, request: SyncRequest, news: Sequence[RoomNews], now: StreamToken) -> set[int]:
-        """Users who came into one of the user's rooms, and those of rooms that the user came into."""
-        users: set[int] = set()
+    async def _newly_seen(self, request: SyncRequest, news: Sequence[RoomNews], now: StreamToken) -> dict[int, str]:
+        """Users who came into one of the user's rooms, and those of rooms that the user came into: number -> ID."""
+        users: dict[int, str] = {}
         for item in news:
             room = item.entry.room
             if item.newly_joined and room.joined_count <= _MAX_MEMBERS:
-                users |= await self._database.read(_joined, room.room_nid)
+                users.update(await self._database.read(room_members.joined, room.room_nid))
             elif item.has_events:
                 rows = self._tails.after(room.room_nid, request.after, now[Stream.EVENTS]) or ()
                 users |= {
-                    row.member.user_nid
+                    row.member.user_nid: row.member.user_id
                     for row in rows
                     if row.member is not None and row.member.membership == "join" and row.member.before != "join"
                 }
         return users
-
-
-def _joined(tx: Transaction, room_nid: int) -> set[int]:
-    return {member.user_nid for member in room_members.of_room(tx, room_nid, ["join"])}
