@@ -84,7 +84,6 @@ def _check_server_acl(server_name: str, content: Content) -> None:
             isinstance(servers, list) and all(isinstance(server, str) for server in servers),
             f"'{name}' must be a list of strings.",
         )
-    _expect(isinstance(content.get("allow_ip_literals", True), bool), "'allow_ip_literals' must be a boolean.")
     if not ServerAcl(content).allows(server_name):
         raise MatrixError(403, "M_FORBIDDEN", f"This list would keep {server_name} itself out of the room.")
 
