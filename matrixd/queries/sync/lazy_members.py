@@ -21,9 +21,11 @@ Members = dict[tuple[int, str], str]
 
 
 class _Device:
-    __slots__ = ("answered", "answers", "sent")
+    __slots__ = ("answered", "answers", "sent", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, since: StreamToken | None) -> None:
+        #: What the client has that comes with the token `since`.
+        self.since = since
         self.sent: Members = {}
         #: The token of the last answer, and the members that it carries.
         self.answered: StreamToken | None = None
@@ -45,18 +47,23 @@ class LazyMembers:
         if device is None:
             return {}
         if device.answered == since:
+            device.since = since
             device.sent.update(device.answers)
             device.answered, device.answers = None, {}
             if len(device.sent) > _MAX_MEMBERS:
                 device.sent.clear()
             self._devices.resize(device_nid, _DEVICE_BYTES + _MEMBER_BYTES * len(device.sent))
+        elif device.since != since:
+            # A client that goes on from some other token may have been restored, and have less.
+            self._devices.remove(device_nid)
+            return {}
         return device.sent
 
-    def answer(self, device_nid: int, token: StreamToken, members: Members) -> None:
-        """Note the member events of an answer."""
+    def answer(self, device_nid: int, since: StreamToken | None, token: StreamToken, members: Members) -> None:
+        """Note the member events of an answer, `token`, to a client that came with `since`."""
         device = self._devices.get(device_nid)
         if device is None:
-            device = _Device()
+            device = _Device(since)
             self._devices.put(device_nid, device, _DEVICE_BYTES)
         device.answered, device.answers = token, members
         self._devices.resize(device_nid, _DEVICE_BYTES + _MEMBER_BYTES * (len(device.sent) + len(members)))

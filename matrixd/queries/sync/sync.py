@@ -74,7 +74,7 @@ class Sync:
         sent = self._lazy_members.sent(request.device_nid, request.since) if lazy else {}
         joined, carried = await self._joined.sections(request, news, now, sent)
         if lazy:
-            self._lazy_members.answer(request.device_nid, now, carried)
+            self._lazy_members.answer(request.device_nid, request.since, now, carried)
         up_to = now[Stream.EVENTS]
         rooms = (
             (b"join", joined),
