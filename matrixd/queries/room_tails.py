@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
+from matrixd.core.event import Event
 from matrixd.queries.feed import Feed
 from matrixd.storage.rows import EventRow
 from matrixd.util.lru import CacheBudget
@@ -24,6 +24,12 @@ class _Tail:
     def add(self, row: EventRow) -> None:
         self.rows.append(row)
         if len(self.rows) > MAX_TAIL:
+            self.begin = self.rows.popleft().pos
+
+    def forget(self, redacted: Event) -> None:
+        """Drop all up to the last row that shows what was redacted: as its event, or as what it replaced."""
+        shows = [row.pos for row in self.rows if redacted in (row.event, row.replaces)]
+        while shows and self.rows and self.rows[0].pos <= shows[-1]:
             self.begin = self.rows.popleft().pos
 
 
@@ -57,8 +63,6 @@ class RoomTails:
             # What came before this event is not known here.
             tail = _Tail(row.pos - 1)
         if row.redacted is not None:
-            tail.rows = deque(
-                replace(kept, event=row.redacted) if kept.event == row.redacted else kept for kept in tail.rows
-            )
+            tail.forget(row.redacted)
         tail.add(row)
         self._tails.put(row.room_nid, tail, _EVENT_BYTES * len(tail.rows))
