@@ -46,7 +46,7 @@ class Page:
     history: VisibleHistory
     #: Where the page begins if the client did not say.
     start: RoomToken
-    #: Where the next page begins; None if there is none, and there will be none.
+    #: Where the next page begins; None if there is none.
     end: RoomToken | None
     shown: Sequence[StoredEvent]
     details: Details
@@ -131,8 +131,10 @@ class _Scan:
         return RoomToken(None, self._access.room.last_pos if self._access.last_pos is None else self._access.last_pos)
 
     def end_token(self) -> RoomToken | None:
-        """Where the next page begins. Forwards there is always one, as long as events come: the newest is no end."""
-        if not self._has_more and (self._request.backwards or self._access.last_pos is not None):
+        """Where the next page begins."""
+        # Forwards nobody knows what comes next, so a page that shows something is not the last one.
+        is_live = not self._request.backwards and self._access.last_pos is None
+        if not self._has_more and not (is_live and self.shown):
             return None
         if self._last is None:
             return self._request.start or self.own_start()

@@ -106,7 +106,13 @@ class TestPages:
         room, alice = world.room("alice"), world.viewer("alice")
         assert "end" in page(world, alice, room, limit=3)
         assert "end" not in page(world, alice, room, limit=4)
-        assert "end" not in page(world, alice, room, "f", limit=4)
+
+    def test_forwards_an_empty_page_is_the_last(self, world: RoomWorld) -> None:
+        room, alice = world.room("alice"), world.viewer("alice")
+        end = page(world, alice, room, "f", limit=4)["end"]
+        assert "end" not in page(world, alice, room, "f", end)
+        message = world.send(room, "alice", "later")
+        assert ids(page(world, alice, room, "f", end)["chunk"]) == [message]
 
     def test_a_sync_token_begins_where_the_sync_ended(self, world: RoomWorld) -> None:
         room, alice = world.room("alice"), world.viewer("alice")
