@@ -5,22 +5,23 @@ header objects, a timer for each request). So heads are read here, in one piece;
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, _ChunkedTransferDecoder, _MalformedChunkedDataError
+from twisted.web.http import _ChunkedTransferDecoder, _MalformedChunkedDataError
 
 from matrixd.core.errors import MatrixError
 from matrixd.http.kit import head as heads
 from matrixd.http.kit import response as responses
+from matrixd.http.kit import wire
 from matrixd.http.kit.dispatch import Dispatcher, Raw
 from matrixd.http.kit.head import BadHead, Head
 from matrixd.http.kit.percent import parse_query
-from matrixd.http.kit.response import Headers, Response
+from matrixd.http.kit.response import Response
+from matrixd.util import coroutines
 
 logger = logging.getLogger(__name__)
 
@@ -256,14 +257,7 @@ class Connection(TwistedProtocol):
             exchange.gone.append,
             self._on_shutdown,
         )
-        working = site.dispatcher.respond(raw)
-        # Most answers are ready at once: they need no Deferred.
-        try:
-            awaited = working.send(None)
-        except StopIteration as done:
-            self._write(done.value)
-        else:
-            Deferred.fromCoroutine(_Begun(working, awaited)).addCallback(self._write).addErrback(self._failed)
+        coroutines.run(site.dispatcher.respond(raw), self._write, self._failed)
 
     def _on_shutdown(self, callback: Callable[[], None]) -> None:
         if self._exchange is not None:
@@ -279,7 +273,7 @@ class Connection(TwistedProtocol):
             return
         head = exchange.head
         keep_alive = head.keep_alive and not self._site.is_stopping
-        self._send(answer, head, keep_alive)
+        self.transport.write(wire.encode(answer, self._site.date(), head, keep_alive))
         if not keep_alive:
             self._end()
             return
@@ -289,19 +283,6 @@ class Connection(TwistedProtocol):
             self.transport.resumeProducing()
         if self._buffer:
             self._advance()
-
-    def _send(self, answer: Response, head: Head | None, keep_alive: bool) -> None:
-        status, body = answer.status, answer.body
-        parts = [
-            _STATUS_LINES[status],
-            _JSON_BLOCK if answer.headers is responses.JSON else _block(answer.headers),
-            self._site.date(),
-            b"Content-Length: %d\r\n" % len(body) if status not in _WITHOUT_BODY else b"",
-            _connection(head, keep_alive),
-        ]
-        if status not in _WITHOUT_BODY and (head is None or head.method != b"HEAD"):
-            parts.append(body)
-        self.transport.write(b"".join(parts))
 
     def _failed(self, failure: Failure) -> None:
         logger.error("answering a request failed:\n%s", failure.getTraceback())
@@ -313,7 +294,7 @@ class Connection(TwistedProtocol):
         """Answer without an endpoint, and take no more requests. `length` is that of the body, if it is known."""
         head = None if self._exchange is None else self._exchange.head
         self._exchange = self._chunks = None
-        self._send(responses.failure(error), head, keep_alive=False)
+        self.transport.write(wire.encode(responses.failure(error), self._site.date(), head, keep_alive=False))
         self._is_ending = True
         self.deadline = self._site.seconds() + LINGER_S
         self._left = LINGER_BYTES
@@ -389,40 +370,3 @@ class Connection(TwistedProtocol):
 def _unknown(status: int, sentence: str) -> MatrixError:
     errcode = "M_TOO_LARGE" if status in (414, 431) else "M_UNKNOWN"
     return MatrixError(status, errcode, sentence)
-
-
-class _Begun(Coroutine["Deferred[Any]", Any, Response]):
-    """A coroutine that has begun, and awaits a Deferred, as one that has not."""
-
-    def __init__(self, working: Coroutine["Deferred[Any]", Any, Response], awaited: "Deferred[Any]") -> None:
-        self._working = working
-        self._awaited: Deferred[Any] | None = awaited
-
-    def send(self, value: Any) -> "Deferred[Any]":
-        awaited, self._awaited = self._awaited, None
-        return self._working.send(value) if awaited is None else awaited
-
-    def throw(self, *error: Any) -> "Deferred[Any]":
-        return self._working.throw(*error)
-
-    def close(self) -> None:
-        self._working.close()
-
-    def __await__(self) -> Generator["Deferred[Any]", Any, Response]:
-        return self._working.__await__()
-
-
-def _block(headers: Headers) -> bytes:
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-def _connection(head: Head | None, keep_alive: bool) -> bytes:
-    """The last header, if one is needed, and the end of the head."""
-    if not keep_alive:
-        return b"Connection: close\r\n\r\n"
-    return b"\r\n" if head is None or head.is_http_1_1 else b"Connection: keep-alive\r\n\r\n"
-
-
-_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, RESPONSES.get(status, b"")) for status in range(200, 600)}
-_WITHOUT_BODY = frozenset({204, 304})
-_JSON_BLOCK = _block(responses.JSON)
