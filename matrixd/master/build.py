@@ -18,6 +18,7 @@ from matrixd.master.accounts import Accounts, build_accounts
 from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
 from matrixd.master.public import client_discovery, serve_public
+from matrixd.master.old_sync import serve_old_sync
 from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.rooms import build_rooms
 from matrixd.master.syncing import build_reads, serve_sync
@@ -117,6 +118,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
         DeviceDeleted, lambda row: user_data.presence.logged_out(row.user_nid, row.device_nid)
     )
     serve_sync(frame, reads, user_data.presence)
+    serve_old_sync(frame, reads, user_data.presence)
     serve_room_reads(frame, reads)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())

@@ -4,7 +4,6 @@ from matrixd.http.client.event_context import EventContext
 from matrixd.http.client.message_pagination import MessagePagination
 from matrixd.http.client.relations import Relations
 from matrixd.http.client.room_event_by_timestamp import RoomEventByTimestamp
-from matrixd.http.client.room_initial_sync import RoomInitialSync
 from matrixd.http.client.room_reading import RoomReading
 from matrixd.http.client.rooms import Rooms
 from matrixd.http.client.threads_list import ThreadsList
@@ -29,5 +28,4 @@ def serve_room_reads(frame: Frame, reads: Reads) -> None:
         RoomEventByTimestamp(reading, history).routes(),
         Relations(reading, history).routes(),
         ThreadsList(reading, history).routes(),
-        RoomInitialSync(reading, history).routes(),
     )

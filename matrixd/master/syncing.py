@@ -35,6 +35,12 @@ class Reads:
     filters: StoredFilters
     ignored_users: IgnoredUsers
     presence: Presence
+    presence_news: PresenceNews
+    receipts: Receipts
+    typing: Typing
+    account_data: AccountData
+    news: News
+    waiting: Waiting
     sync: Sync
 
 
@@ -45,21 +51,39 @@ def build_reads(frame: Frame) -> Reads:
     push_rules = PushRules(database, feed, budget)
     presence = Presence(database, feed, frame.user_rooms, frame.clock)
     tails = RoomTails(feed, budget, lambda room_nid: frame.user_rooms.room(room_nid) is not None)
+    presence_news = PresenceNews(database, presence, tails, frame.config.presence.mode != "off")
+    waiting = Waiting(feed, frame.reactor.callLater)
+    receipts, typing = Receipts(database, feed), Typing(feed)
+    account_data = AccountData(database, feed, push_rules)
+    news = News(database, receipts, typing, account_data)
     sync = Sync(
-        Waiting(feed, frame.reactor.callLater),
+        waiting,
         frame.user_rooms,
-        News(database, Receipts(database, feed), Typing(feed), AccountData(database, feed, push_rules)),
+        news,
         JoinedRooms(database, tails, client_events, UnreadCounts(database, feed, budget)),
         InvitedRooms(database),
         LeftRooms(database),
-        PresenceNews(database, presence, tails, frame.config.presence.mode != "off"),
+        presence_news,
         LazyMembers(budget),
         client_events,
         (),
     )
     Wake(feed, frame.user_rooms)
     ignored_users = IgnoredUsers(database, feed, budget)
-    return Reads(client_events, push_rules, StoredFilters(database, budget), ignored_users, presence, sync)
+    return Reads(
+        client_events=client_events,
+        push_rules=push_rules,
+        filters=StoredFilters(database, budget),
+        ignored_users=ignored_users,
+        presence=presence,
+        presence_news=presence_news,
+        receipts=receipts,
+        typing=typing,
+        account_data=account_data,
+        news=news,
+        waiting=waiting,
+        sync=sync,
+    )
 
 
 def serve_sync(frame: Frame, reads: Reads, presence: PresenceService) -> None:

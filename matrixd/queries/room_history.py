@@ -8,13 +8,10 @@ from matrixd.queries import event_details
 from matrixd.queries.client_events import ClientEvents, json_array, json_object, plain_json
 from matrixd.queries.event_context import Context, load_context, load_event
 from matrixd.queries.event_visibility import Viewer
-from matrixd.queries.history_tokens import before_event
 from matrixd.queries.relations import EventList, RelationsRequest, load_relations, load_threads
-from matrixd.queries.room_access import room_access
 from matrixd.queries.room_state_reads import plain_list
-from matrixd.queries.timeline_pages import Page, PageRequest, load_page, page_of
+from matrixd.queries.timeline_pages import Page, PageRequest, load_page
 from matrixd.queries.timestamp_to_event import nearest_event
-from matrixd.storage import account_data, room_state
 from matrixd.storage.database import Database
 from matrixd.storage.event_relations import MAX_LEVELS
 from matrixd.storage.transaction import Transaction
@@ -92,27 +89,6 @@ class RoomHistory:
         found = await self._database.read(load_threads, viewer, room_id, before, limit, only_own=only_own)
         return json_object(self._listed(found))
 
-    async def initial_sync(self, viewer: Viewer, room_id: str, limit: int) -> bytes:
-        """The answer to a room's `/initialSync`. Raises M_FORBIDDEN."""
-        page, state, private = await self._database.read(_initial, viewer, room_id, limit, self._clock.now_ms())
-        chunk = self._shown(page)[::-1]
-        oldest = page.shown[-1] if page.shown else None
-        start = page.start if oldest is None or oldest.pos is None else before_event(oldest.event, oldest.pos)
-        messages = json_object([("chunk", json_array(chunk)), ("start", _token(start)), ("end", _token(page.start))])
-        members = [
-            ("room_id", orjson.dumps(room_id)),
-            ("messages", messages),
-            ("state", state),
-            ("visibility", b'"public"' if page.access.room.published else b'"private"'),
-            ("account_data", private),
-            # Older clients look for these two. Nobody gets them here: /sync tells who is there and who has read.
-            ("presence", b"[]"),
-            ("receipts", b"[]"),
-        ]
-        if page.access.member is not None:
-            members.append(("membership", orjson.dumps(page.access.membership)))
-        return json_object(members)
-
     def _shown(self, page: Page) -> list[bytes]:
         return self._client_events.assemble({page.access.room.room_nid: page.history}, page.shown, page.details)
 
@@ -133,12 +109,3 @@ def _context(
 ) -> tuple[Context, bytes]:
     context = load_context(tx, viewer, room_id, event_id, limit, event_filter)
     return context, plain_list(tx, context.state, now)
-
-
-def _initial(tx: Transaction, viewer: Viewer, room_id: str, limit: int, now: int) -> tuple[Page, bytes, bytes]:
-    access = room_access(tx, room_id, viewer)
-    room_nid = access.room.room_nid
-    page = page_of(tx, viewer, access, PageRequest(True, None, None, limit, _NO_FILTER))
-    state = plain_list(tx, room_state.everything(tx, room_nid, access.state_at).values(), now)
-    rows = account_data.of_room(tx, viewer.user_nid, room_nid)
-    return page, state, orjson.dumps([{"type": row.type, "content": row.content} for row in rows])

@@ -79,6 +79,15 @@ def in_stream(tx: Transaction, room_nid: int, after: int, up_to: int, limit: int
     return found[::-1] if newest else found
 
 
+def positions(tx: Transaction, room_nid: int, after: int, up_to: int, limit: int) -> list[int]:
+    """The positions of a room's oldest timeline events with `after` < position <= `up_to`, of any verdict, in order."""
+    rows = tx.all(
+        "SELECT pos FROM events WHERE room_nid = ? AND pos > ? AND pos <= ? ORDER BY pos LIMIT ?",
+        (room_nid, after, up_to, limit),
+    )
+    return [row[0] for row in rows]
+
+
 #: A place in a room's history: (depth, position).
 Place = tuple[int, int]
 

@@ -623,11 +623,11 @@ class TestInitialSync:
         first = world.send(room, "alice", "first")
         left = world.member(room, "bob", "leave")
         last = world.send(room, "alice", "last")
-        answer = world.json(world.history.initial_sync(world.viewer("alice"), room, 2))
+        answer = world.json(world.snapshot.answer(world.viewer("alice"), room, 2))
         assert (answer["membership"], answer["visibility"]) == ("join", "private")
         assert ids(answer["messages"]["chunk"]) == [left, last]
         before = page(world, world.viewer("alice"), room, "b", answer["messages"]["start"], limit=1)
         assert ids(before["chunk"]) == [first]
-        answer = world.json(world.history.initial_sync(world.viewer("bob"), room, 2))
+        answer = world.json(world.snapshot.answer(world.viewer("bob"), room, 2))
         assert answer["membership"] == "leave"
         assert ids(answer["messages"]["chunk"]) == [first, left]

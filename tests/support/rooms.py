@@ -17,8 +17,12 @@ from matrixd.queries.client_events import ClientEvents
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.feed import Feed
 from matrixd.queries.members import Members
+from matrixd.queries.old_sync.room_snapshot import RoomSnapshot
+from matrixd.queries.presence import Presence
+from matrixd.queries.receipts import Receipts
 from matrixd.queries.room_history import RoomHistory
 from matrixd.queries.room_state_reads import RoomStateReads
+from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.persister import Persister
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import Draft, RoomLanes, Sent
@@ -62,6 +66,10 @@ class RoomWorld:
             lambda: f"$event{next(numbers)}:{SERVER}",
         )
         self.client_events = ClientEvents(database, self.feed, self.clock, budget)
+        presence = Presence(database, self.feed, UserRoomsIndex(database, self.feed, budget), self.clock)
+        self.snapshot = RoomSnapshot(
+            database, self.feed, self.client_events, Receipts(database, self.feed), presence
+        )
         self.history = RoomHistory(database, self.client_events, self.clock)
         self.state = RoomStateReads(database, self.client_events, self.clock)
         self.members = Members(database, self.clock)

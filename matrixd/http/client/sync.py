@@ -1,8 +1,7 @@
 """`GET /_matrix/client/v3/sync`."""
 
-from matrixd.core.errors import MatrixError
 from matrixd.core.filters import EMPTY_FILTER, Filter, parse_filter, parse_json
-from matrixd.core.streams import Stream, StreamToken
+from matrixd.http.client.sync_token import sync_token
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route, RunsOn
 from matrixd.queries.event_visibility import Viewer
@@ -14,9 +13,6 @@ from matrixd.queries.sync.sync import Sync
 from matrixd.services.presence import Presence, State
 
 _PRESENCE: dict[str, State] = {"online": "online", "offline": "offline", "unavailable": "unavailable"}
-
-#: The streams whose positions outlive the process.
-_STORED = (Stream.EVENTS, Stream.RECEIPTS, Stream.ACCOUNT_DATA, Stream.PUSH_RULES)
 
 
 class SyncEndpoint:
@@ -43,7 +39,7 @@ class SyncEndpoint:
     async def sync(self, call: Call) -> object:
         """What has happened since a token, or all of the present."""
         requester = call.requester
-        since = self._since(call)
+        since = sync_token(call, "since", self._feed.token)
         timeout = call.query_int("timeout", 0) / 1000
         presence = call.query_one_of("set_presence", tuple(_PRESENCE), "online")
         request = SyncRequest(
@@ -65,16 +61,6 @@ class SyncEndpoint:
             return await self._sync.answer(request, timeout, call.on_stop)
         finally:
             self._presence.sync_ends(user_nid, device_nid, state)
-
-    def _since(self, call: Call) -> StreamToken | None:
-        text = call.query("since")
-        if not text:
-            return None
-        since = StreamToken.parse(text, "since")
-        now = self._feed.token
-        if any(since[stream] > now[stream] for stream in _STORED):
-            raise MatrixError(400, "M_INVALID_PARAM", "Query parameter 'since' is a token from the future.")
-        return since
 
     async def _filter(self, call: Call) -> Filter:
         text = call.query("filter")

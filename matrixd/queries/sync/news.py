@@ -32,12 +32,17 @@ class RoomNews:
 
     def ephemeral(self) -> list[dict[str, Any]]:
         """The `m.typing` and `m.receipt` events."""
-        found: list[dict[str, Any]] = []
-        if self.typing is not None:
-            found.append({"type": "m.typing", "content": self.typing})
-        if self.receipts:
-            found.append({"type": "m.receipt", "content": self.receipts})
-        return found
+        return ephemeral_events(self.typing, self.receipts)
+
+
+def ephemeral_events(typing: Mapping[str, Any] | None, receipts: ReceiptContent | None) -> list[dict[str, Any]]:
+    """The `m.typing` and `m.receipt` events of a room, of what is not None."""
+    found: list[dict[str, Any]] = []
+    if typing is not None:
+        found.append({"type": "m.typing", "content": typing})
+    if receipts:
+        found.append({"type": "m.receipt", "content": receipts})
+    return found
 
 
 class News:

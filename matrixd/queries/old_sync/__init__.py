@@ -1,0 +1,11 @@
+"""`GET /events`, `GET /initialSync` and a room's `initialSync`: what clients read that are older than `/sync`.
+
+- `form`: the JSON of events and rooms as these clients know them;
+- `stream`: the events of some rooms in the order in which they came;
+- `event_stream`: `/events`, for all of a user's rooms, or for one that the user only looks into;
+- `snapshots`: both kinds of `initialSync`.
+
+They are `/sync` told in another form, and read what it reads (`queries/sync`).
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
+"""
