@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 
 from matrixd.storage import database as database_module
 from matrixd.storage.engines.base import Claimed, Mode, Unavailable
@@ -46,7 +47,7 @@ def as_one_group(db: OpenDatabase, names: list[tuple[str, bool]]) -> list[tuple[
     gate = _Gate()
     held = db.database.write(gate.hold)
     assert gate.reached.wait(10)
-    waiting = [db.database.write(add_user, name, fail) for name, fail in names]
+    waiting: list[Deferred[Any]] = [db.database.write(add_user, name, fail) for name, fail in names]
     gate.opened.set()
     db.wait(held)
     return db.wait(DeferredList(waiting, consumeErrors=True))
@@ -147,7 +148,7 @@ def test_too_much_waiting_work_is_refused(db: OpenDatabase, monkeypatch: pytest.
     gate = _Gate()
     held = db.database.write(gate.hold)
     assert gate.reached.wait(10)
-    waiting = [db.database.write(add_user, f"@u{n}:x") for n in range(2)]
+    waiting: list[Deferred[Any]] = [db.database.write(add_user, f"@u{n}:x") for n in range(2)]
     with pytest.raises(Unavailable, match="too much work"):
         db.wait(db.database.write(add_user, "@late:x"))
     gate.opened.set()
