@@ -49,6 +49,10 @@ class Viewer:
         """Whether the viewer does not want the event: state is shown whoever set it, and one's own events are."""
         return event.sender in self.ignored and not event.is_state and event.sender != self.user_id
 
+    def hears(self, event: Event) -> bool:
+        """Whether somebody else, whom the viewer does not ignore, said something."""
+        return not event.is_state and event.sender != self.user_id and event.sender not in self.ignored
+
 
 class _Steps(Generic[T]):
     """A value that changes along the timeline."""

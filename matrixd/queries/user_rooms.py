@@ -5,7 +5,7 @@ cache has room for it or somebody waits on it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakSet, WeakValueDictionary
 
 from twisted.internet.defer import Deferred
@@ -56,9 +56,9 @@ class LiveRoom(Watched):
         self.watchers: WeakSet[UserRooms] = WeakSet()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RoomEntry:
-    """A user's place in a room."""
+    """A user's place in a room: what it was when somebody took it from the index, and goes on with."""
 
     room: LiveRoom
     membership: str
@@ -85,6 +85,12 @@ class UserRooms(Watched):
         """Whether the user is in the room."""
         entry = self.entries.get(room_nid)
         return entry is not None and entry.membership == "join"
+
+    def snapshot(self) -> "UserRooms":
+        """The index as it is now, and stays."""
+        taken = UserRooms(self.user_nid)
+        taken.entries = dict(self.entries)
+        return taken
 
     def joined(self) -> list[RoomEntry]:
         """The rooms that the user is in."""
@@ -188,25 +194,21 @@ class UserRoomsIndex:
         entry = index.entries.get(row.room_nid)
         if entry is not None and entry.pos >= row.pos:
             return
-        if entry is not None:
-            if entry.membership != member.membership:
-                entry.since = row.pos
-            entry.membership, entry.pos, entry.event_nid = member.membership, row.pos, row.event_nid
-            entry.sender_nid, entry.forgotten = row.sender_nid, False
-            return
+        stays = entry is not None and entry.membership == member.membership
+        since = entry.since if entry is not None and stays else row.pos
         live = self._live.get(row.room_nid)
         if live is None:
             live = self._live[row.room_nid] = LiveRoom(_room_of(row))
         index.entries[row.room_nid] = RoomEntry(
-            live, member.membership, row.pos, row.event_nid, row.sender_nid, False, row.pos
+            live, member.membership, row.pos, row.event_nid, row.sender_nid, False, since
         )
         live.watchers.add(index)
 
     def _on_forgotten(self, row: RoomForgotten) -> None:
         index = self._users.get(row.user_nid)
         entry = index.entries.get(row.room_nid) if index is not None else None
-        if entry is not None:
-            entry.forgotten = True
+        if index is not None and entry is not None:
+            index.entries[row.room_nid] = replace(entry, forgotten=True)
 
 
 def _read(tx: Transaction, user_nid: int) -> tuple[Sequence[Member], dict[int, Room]]:

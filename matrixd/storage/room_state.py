@@ -128,6 +128,17 @@ def changed_between(tx: Transaction, room_nid: int, after: int, up_to: int) -> d
     return _mapped(select(tx, query, (room_nid, after, up_to, up_to)))
 
 
+def holding(tx: Transaction, event_nids: Collection[int], at: int) -> set[int]:
+    """The numbers of those of some events that are state after position `at`."""
+    condition, parameter = tx.among("e.event_nid", list(event_nids))
+    rows = tx.all(
+        "SELECT e.event_nid FROM events e JOIN room_state s ON s.room_nid = e.room_nid AND s.key_nid = e.key_nid"
+        f" AND s.event_nid = e.event_nid WHERE {condition} AND {_AT}",
+        (parameter, at, at),
+    )
+    return {row[0] for row in rows}
+
+
 def key_intervals(tx: Transaction, room_nid: int, key: StateKey) -> list[tuple[int, int | None, Event]]:
     """Every event that held a key of a room's state: (valid from, valid to, event), oldest first."""
     found = intervals(tx, [room_nid], [key])

@@ -29,6 +29,8 @@ class _Room:
     rows: Sequence[EventRow] = ()
     data: RoomData | None = None
     loaded: Loaded | None = None
+    #: Whether the user hears of something, even if it is not shown: unread counts may have changed.
+    is_heard: bool = True
 
 
 class JoinedRooms:
@@ -69,9 +71,13 @@ class JoinedRooms:
         rows = self._tails.after(entry.room.room_nid, request.after, now[Stream.EVENTS])
         if rows is None or not request.filter.shares_bytes:
             return None
+        heard = [row for row in rows if not request.viewer.ignores(row.event)]
         timeline = request.filter.room.timeline
-        shown = [row for row in rows if timeline.matches(row.event) and not request.viewer.ignores(row.event)]
-        if len(shown) > request.timeline_limit or (request.use_state_after and len(shown) < len(rows)):
+        shown = [row for row in heard if timeline.matches(row.event)]
+        if len(shown) > request.timeline_limit:
+            return None
+        if len(shown) < len(heard) and any(row.event.is_state and not timeline.matches(row.event) for row in heard):
+            # What the timeline leaves out has to be told with the state.
             return None
         lazy = request.filter.room.state.lazy_load_members
         if lazy and not self._has_senders(request, entry.room.room_nid, shown, sent):
@@ -79,7 +85,7 @@ class JoinedRooms:
         if any(row.member is not None for row in rows) and entry.room.joined_count + entry.room.invited_count < 8:
             # The heroes may be others now.
             return None
-        return _Room(news, shown)
+        return _Room(news, shown, is_heard=any(request.viewer.hears(row.event) for row in rows))
 
     def _has_senders(
         self, request: SyncRequest, room_nid: int, rows: Sequence[EventRow], sent: Mapping[tuple[int, str], str]
@@ -95,7 +101,7 @@ class JoinedRooms:
         missing = [item for item, room in zip(news, rooms, strict=True) if room is None]
         following = iter(await load_rooms(self._database, [self._ask(request, item, now) for item in missing]))
         return [
-            room if room is not None else _Room(item, (), *next(following))
+            room if room is not None else _read_room(item, *next(following))
             for item, room in zip(news, rooms, strict=True)
         ]
 
@@ -119,11 +125,15 @@ class JoinedRooms:
     def _state(
         self, request: SyncRequest, room: _Room, sent: Mapping[tuple[int, str], str], carried: Members
     ) -> list[StoredEvent]:
-        """The state events that are to be told; member events among them are noted in `carried`."""
-        if room.data is None:
-            return []
+        """The state events that are to be told; member events among them, and in the timeline, go into `carried`."""
         state_filter = request.filter.room.state
         room_nid = room.news.entry.room.room_nid
+        timeline = room.rows if room.data is None else room.data.timeline
+        if state_filter.lazy_load_members:
+            members = (item.event for item in timeline if item.event.type == "m.room.member")
+            carried.update({(room_nid, event.state_key or ""): event.event_id for event in members})
+        if room.data is None:
+            return []
         in_timeline = set() if request.use_state_after else {item.event_nid for item in room.data.timeline}
         redundant = not (state_filter.include_redundant_members or room.news.whole)
         told = []
@@ -132,16 +142,12 @@ class JoinedRooms:
                 continue
             if state_filter.lazy_load_members and event_type == "m.room.member":
                 place = (room_nid, state_key)
-                if redundant and not self._changed(room, item) and sent.get(place) == item.event.event_id:
+                is_new = item.pos is None or item.pos > request.after
+                if redundant and not is_new and sent.get(place) == item.event.event_id:
                     continue
                 carried[place] = item.event.event_id
             told.append(item)
         return told
-
-    def _changed(self, room: _Room, item: StoredEvent) -> bool:
-        """Whether a member event is of the gap before the timeline: such are told in any case."""
-        assert room.data is not None
-        return room.data.limited and item.pos is not None and item.pos > room.data.start
 
     async def _section(
         self,
@@ -157,10 +163,10 @@ class JoinedRooms:
             told_state = self._state_of_rows(request, room) if request.use_state_after else []
         if timeline is not None:
             parts.append((b"timeline", timeline))
-        if timeline is not None or state:
+        if timeline is not None or state or request.use_state_after:
             parts.append((b"state_after" if request.use_state_after else b"state", write.events(told_state)))
         ephemeral = _ephemeral(request, room.news)
-        if ephemeral:
+        if ephemeral or room.news.whole:
             parts.append((b"ephemeral", write.plain_events(ephemeral)))
         account_data = [
             event
@@ -169,7 +175,7 @@ class JoinedRooms:
         ]
         if account_data:
             parts.append((b"account_data", write.plain_events(account_data)))
-        if not parts and not room.news.has_events:
+        if not parts and not (room.news.has_events and room.is_heard):
             return None
         summary = _summary(room)
         if summary:
@@ -181,7 +187,9 @@ class JoinedRooms:
         if room.data is not None and room.loaded is not None:
             if not room.data.timeline and not room.data.limited and not room.news.whole:
                 return None
-            return render_timeline(self._client_events, request, room.loaded, room.data)
+            # What the client has of a room that the user has come into (again) is not what this timeline goes on from.
+            is_cut = room.data.limited or (room.news.newly_joined and request.since is not None)
+            return render_timeline(self._client_events, request, room.loaded, room.data, limited=is_cut)
         if not room.rows:
             return None
         shown = [self._row(request, row) for row in room.rows]
@@ -205,6 +213,10 @@ class JoinedRooms:
         return known if known is not None else await self._unread.counts(request.user_nid, room_nid)
 
 
+def _read_room(news: RoomNews, data: RoomData, loaded: Loaded) -> _Room:
+    return _Room(news, (), data, loaded, data.is_heard)
+
+
 def _ephemeral(request: SyncRequest, news: RoomNews) -> list[dict[str, Any]]:
     room_filter = request.filter.room.ephemeral
     return [event for event in news.ephemeral() if room_filter.matches_fields(event["type"], None, event["content"])]
@@ -216,7 +228,8 @@ def _summary(room: _Room) -> dict[str, object]:
     if data is None:
         changed = any(row.member is not None for row in room.rows)
     else:
-        changed = room.news.whole or data.limited or any(i.event.type == "m.room.member" for i in data.timeline)
+        told = (*data.timeline, *data.state.values())
+        changed = room.news.whole or data.limited or any(item.event.type == "m.room.member" for item in told)
     if not changed:
         return {}
     summary: dict[str, object] = {

@@ -1,6 +1,6 @@
 """What the database has to say of some rooms: timeline, state, summary; a transaction for every few of them."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from matrixd.core.content import canonical_alias, room_name
@@ -57,6 +57,8 @@ class RoomData:
     state: dict[StateKey, StoredEvent]
     #: User IDs; None if not asked for, or if the room has a name.
     heroes: Sequence[str] | None
+    #: Whether the viewer hears of something, even if it is not shown: unread counts may have changed.
+    is_heard: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +90,86 @@ def load(tx: Transaction, asks: Sequence[RoomAsk]) -> Loaded:
 
 
 def _load_room(tx: Transaction, ask: RoomAsk) -> RoomData:
-    timeline, limited, start = _timeline(tx, ask)
+    timeline = _TimelineReader(tx, ask).read()
     heroes = _heroes(tx, ask) if ask.summary else None
-    return RoomData(timeline, limited, start, _state(tx, ask, timeline, limited, start, heroes or ()), heroes)
+    state = _state(tx, ask, timeline, heroes or ())
+    return RoomData(timeline.events, timeline.limited, timeline.start, state, heroes, timeline.is_heard)
 
 
-def _timeline(tx: Transaction, ask: RoomAsk) -> tuple[list[StoredEvent], bool, int]:
-    """The newest events that pass, whether there are more before them, and the position that they begin after."""
-    found: list[StoredEvent] = []
-    up_to = ask.up_to
-    page_size = ask.limit + 1
-    for _ in range(_MAX_PAGES):
-        page = events.in_stream(tx, ask.room_nid, ask.after, up_to, page_size, newest=True)
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    events: Sequence[StoredEvent]
+    limited: bool
+    start: int
+    #: Whether events after `start`, or before it in the span that was asked for, are not shown.
+    has_skipped: bool
+    is_heard: bool
+
+
+class _TimelineReader:
+    """Reads backwards from the newest event until the timeline is full."""
+
+    def __init__(self, tx: Transaction, ask: RoomAsk) -> None:
+        self._tx = tx
+        self._ask = ask
+        self._found: list[StoredEvent] = []
+        self._has_skipped = False
+        self._is_heard = False
+
+    def read(self) -> _Timeline:
+        """The newest events that pass."""
+        if self._ask.timeline.is_blocked and self._ask.state_after is None:
+            self._has_skipped = self._is_heard = True
+            return self._timeline(limited=False)
+        ask, up_to, page_size = self._ask, self._ask.up_to, self._ask.limit + 1
+        for _ in range(_MAX_PAGES):
+            page = events.in_stream(self._tx, ask.room_nid, ask.after, up_to, page_size, newest=True)
+            if self._take(page):
+                return self._timeline(limited=True)
+            if len(page) < page_size:
+                return self._timeline(limited=False)
+            assert page[0].pos is not None
+            up_to = page[0].pos - 1
+            page_size = min(4 * page_size, 200)
+        return self._timeline(limited=self._has_skipped)
+
+    def _take(self, page: Sequence[StoredEvent]) -> bool:
+        """Take what passes; whether something passes that has no room any more."""
         if not page:
-            break
-        assert page[0].pos is not None
-        history = _history(tx, ask, page[0].pos)
+            return False
+        ask, visible = self._ask, self._visible(page)
         for item in reversed(page):
-            assert item.pos is not None
-            if len(found) == ask.limit:
-                return found[::-1], True, item.pos
-            if ask.timeline.matches(item.event) and (history.may_see(item) or _is_own(ask, item)):
-                found.append(item)
-        if len(page) < page_size:
-            break
-        up_to = page[0].pos - 1
-        page_size = min(4 * page_size, 200)
-    else:
-        return found[::-1], True, up_to
-    return found[::-1], False, ask.after
+            if item.event_nid not in visible and ask.joined_since is None:
+                # To somebody who was not in the room then, it is as if the event, and the state before it, were not.
+                continue
+            passes = item.event_nid in visible and ask.timeline.matches(item.event)
+            if passes and len(self._found) == ask.limit:
+                return True
+            self._is_heard = self._is_heard or ask.viewer.hears(item.event)
+            if passes:
+                self._found.append(item)
+            else:
+                self._has_skipped = True
+        return False
+
+    def _visible(self, page: Sequence[StoredEvent]) -> set[int]:
+        """The numbers of the events that the viewer may see."""
+        ask = self._ask
+        assert page[0].pos is not None
+        history = _history(self._tx, ask, page[0].pos)
+        visible = {item.event_nid for item in page if history.may_see(item) or _is_own(ask, item)}
+        hidden = [item.event_nid for item in page if item.event.is_state and item.event_nid not in visible]
+        if hidden and ask.joined_since is not None and ask.state_after is not None:
+            # A member may read all of the present state: what changed of it meanwhile has its place in the timeline.
+            visible |= room_state.holding(self._tx, hidden, ask.up_to)
+        return visible
+
+    def _timeline(self, *, limited: bool) -> _Timeline:
+        start = self._ask.after
+        if limited or self._has_skipped:
+            # Directly before the first event shown, so that the state has what was changed by those skipped.
+            start = self._ask.up_to if not self._found else (self._found[-1].pos or 0) - 1
+        return _Timeline(self._found[::-1], limited, start, self._has_skipped, self._is_heard)
 
 
 def _is_own(ask: RoomAsk, item: StoredEvent) -> bool:
@@ -131,22 +184,58 @@ def _history(tx: Transaction, ask: RoomAsk, since: int) -> VisibleHistory:
 
 
 def _state(
-    tx: Transaction, ask: RoomAsk, timeline: Sequence[StoredEvent], limited: bool, start: int, heroes: Sequence[str]
+    tx: Transaction, ask: RoomAsk, timeline: _Timeline, heroes: Sequence[str]
 ) -> dict[StateKey, StoredEvent]:
-    at = ask.up_to if ask.state_at_end else start
-    wanted = {item.event.sender for item in timeline} | set(heroes)
+    wanted = {item.event.sender for item in timeline.events} | set(heroes)
     if ask.own_member:
         wanted.add(ask.viewer.user_id)
-    members = [("m.room.member", user_id) for user_id in wanted]
-    if ask.state_after is None:
-        if not ask.lazy:
-            return room_state.everything(tx, ask.room_nid, at)
-        state = room_state.without_members(tx, ask.room_nid, at)
-    else:
-        gap = limited or ask.state_at_end or start > ask.state_after
-        state = room_state.changed_between(tx, ask.room_nid, ask.state_after, at) if gap else {}
+    members = {("m.room.member", user_id) for user_id in wanted}
+    span = _told_span(tx, ask)
+    state = {} if span is None else _state_of_span(tx, ask, timeline, members, *span)
+    if ask.joined_since is None:
+        # Why the room is among those left, if the timeline does not say it.
+        state.update(room_state.of_keys(tx, ask.room_nid, [("m.room.member", ask.viewer.user_id)], ask.up_to))
+    return state
+
+
+def _told_span(tx: Transaction, ask: RoomAsk) -> tuple[int | None, int] | None:
+    """The positions between which the viewer is told how the state changed; the first is None for all of the state.
+
+    Somebody who has left is told what it was at the end of the last stay; None for who was not in the room since.
+    """
+    since = ask.state_after
+    if ask.joined_since is not None:
+        return since, ask.up_to
+    stays = [
+        (begin, end)
+        for begin, end, member in room_state.key_intervals(tx, ask.room_nid, ("m.room.member", ask.viewer.user_id))
+        if member.membership == "join" and end is not None and end <= ask.up_to
+    ]
+    if not stays or (since is not None and stays[-1][1] <= since):
+        return None
+    was_there = since is not None and any(begin <= since < end for begin, end in stays)
+    return since if was_there else None, stays[-1][1]
+
+
+def _state_of_span(
+    tx: Transaction, ask: RoomAsk, timeline: _Timeline, members: Set[StateKey], since: int | None, up_to: int
+) -> dict[StateKey, StoredEvent]:
+    at = up_to if ask.state_at_end else min(timeline.start, up_to)
+    state: dict[StateKey, StoredEvent] = {}
+    if since is None:
+        read = room_state.without_members if ask.lazy else room_state.everything
+        state = read(tx, ask.room_nid, at)
+    elif at > since:
+        state = room_state.changed_between(tx, ask.room_nid, since, at)
     if ask.lazy:
         state.update(room_state.of_keys(tx, ask.room_nid, [key for key in members if key not in state], at))
+    if timeline.has_skipped and at < up_to:
+        # What changed within the timeline, but is not shown there.
+        shown = {item.event_nid for item in timeline.events}
+        for key, item in room_state.changed_between(tx, ask.room_nid, at, up_to).items():
+            is_left_out = ask.lazy and since is None and key[0] == "m.room.member" and key not in members
+            if item.event_nid not in shown and not is_left_out:
+                state[key] = item
     return state
 
 

@@ -9,12 +9,14 @@ from matrixd.queries.sync.request import SyncRequest
 from matrixd.storage.stored_event import StoredEvent
 
 
-def render_timeline(client_events: ClientEvents, request: SyncRequest, loaded: Loaded, data: RoomData) -> bytes:
+def render_timeline(
+    client_events: ClientEvents, request: SyncRequest, loaded: Loaded, data: RoomData, *, limited: bool
+) -> bytes:
     """The `timeline` member."""
     shown = client_events.assemble(
         loaded.histories, data.timeline, loaded.details, with_room_id=False, form=request.filter
     )
-    return write.timeline(shown, limited=data.limited, start=max(data.start, 0))
+    return write.timeline(shown, limited=limited, start=max(data.start, 0))
 
 
 def render_state(

@@ -68,6 +68,8 @@ class Sync:
 
     async def _compose(self, request: SyncRequest, index: UserRooms, now: StreamToken) -> tuple[bytes, bool]:
         """The answer as of `now`, and whether it says anything."""
+        # The index goes on while this waits for the database.
+        index = index.snapshot()
         changes = await self._news.account_data(request, now)
         news = await self._news.joined(request, index, now, changes)
         lazy = request.filter.room.state.lazy_load_members
@@ -132,6 +134,9 @@ class Sync:
                     b"state_after" if request.use_state_after else b"state",
                     write.events(render_state(self._client_events, request, loaded, state)),
                 ),
-                (b"timeline", render_timeline(self._client_events, request, loaded, data)),
+                (
+                    b"timeline",
+                    render_timeline(self._client_events, request, loaded, data, limited=data.limited),
+                ),
             ]
         )
