@@ -46,7 +46,7 @@ class Page:
     history: VisibleHistory
     #: Where the page begins if the client did not say.
     start: RoomToken
-    #: Where the next page begins; None if there is none.
+    #: Where the next page begins; None if there was nothing to look at.
     end: RoomToken | None
     shown: Sequence[StoredEvent]
     details: Details
@@ -108,7 +108,7 @@ class _Scan:
         self.shown: list[StoredEvent] = []
         self.history: VisibleHistory | None = None
         self._last: StoredEvent | None = None
-        self._has_more = True
+        self._is_at_end = False
         self._start, self._end = self._bounds()
 
     def run(self) -> None:
@@ -118,9 +118,9 @@ class _Scan:
             size = self._batch_size()
             batch = events.page(self._tx, self._room_nid, cursor, self._end, self._request.backwards, size)
             looked_at += len(batch)
-            taken = self._take(batch)
-            self._has_more = taken < len(batch) or len(batch) == size
-            if not self._has_more:
+            self._take(batch)
+            self._is_at_end = not looked_at
+            if len(batch) < size:
                 return
             cursor = self._place()
 
@@ -131,10 +131,12 @@ class _Scan:
         return RoomToken(None, self._access.room.last_pos if self._access.last_pos is None else self._access.last_pos)
 
     def end_token(self) -> RoomToken | None:
-        """Where the next page begins."""
-        # Forwards nobody knows what comes next, so a page that shows something is not the last one.
-        is_live = not self._request.backwards and self._access.last_pos is None
-        if not self._has_more and not (is_live and self.shown):
+        """Where the next page begins.
+
+        Only a page that found nothing is the last one: forwards nobody knows what comes next, and backwards clients
+        (and Sytest) ask once more when a page held the room's first event.
+        """
+        if self._is_at_end:
             return None
         if self._last is None:
             return self._request.start or self.own_start()
@@ -143,22 +145,19 @@ class _Scan:
         return beside(self._last.event, self._last.pos)
 
     def _batch_size(self) -> int:
-        # One more than is wanted tells whether there is a next page.
-        wanted = self._request.limit - len(self.shown) + 1
+        wanted = self._request.limit - len(self.shown)
         return wanted if self._request.filter.is_passthrough else max(wanted, _FILTERED_BATCH)
 
-    def _take(self, batch: Sequence[StoredEvent]) -> int:
-        """Take what fits; how many events of the batch were looked at."""
+    def _take(self, batch: Sequence[StoredEvent]) -> None:
         if not batch:
-            return 0
+            return
         self.history = history = widened(self._tx, self._viewer, self._access, self.history, batch)
-        for index, stored in enumerate(batch):
+        for stored in batch:
             if len(self.shown) == self._request.limit:
-                return index
+                return
             self._last = stored
             if history.may_see(stored) and self._request.filter.matches(stored.event):
                 self.shown.append(stored)
-        return len(batch)
 
     def _place(self) -> Place | None:
         if self._last is None or self._last.pos is None:

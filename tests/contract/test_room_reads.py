@@ -102,10 +102,13 @@ class TestPages:
         assert [event["content"]["body"] for event in forwards[-9:]] == [str(number) for number in range(9)]
         assert {event["room_id"] for event in forwards} == {room}
 
-    def test_end_is_absent_where_there_is_no_more(self, world: RoomWorld) -> None:
+    def test_backwards_an_empty_page_is_the_last(self, world: RoomWorld) -> None:
         room, alice = world.room("alice"), world.viewer("alice")
-        assert "end" in page(world, alice, room, limit=3)
-        assert "end" not in page(world, alice, room, limit=4)
+        whole = page(world, alice, room, limit=4)
+        assert len(whole["chunk"]) == 4
+        nothing = page(world, alice, room, start=whole["end"])
+        assert nothing["chunk"] == []
+        assert "end" not in nothing
 
     def test_forwards_an_empty_page_is_the_last(self, world: RoomWorld) -> None:
         room, alice = world.room("alice"), world.viewer("alice")
