@@ -2,8 +2,8 @@
 
 - `form`: the JSON of events and rooms as these clients know them;
 - `stream`: the events of some rooms in the order in which they came;
-- `event_stream`: `/events`, for all of a user's rooms, or for one that the user only looks into;
-- `snapshots`: both kinds of `initialSync`.
+- `own_rooms`, `peeked_room`: `/events` of all of a user's rooms, or of one that the user need not be in;
+- `snapshot`, `room_snapshot`: `initialSync` of everything, or of one room.
 
 They are `/sync` told in another form, and read what it reads (`queries/sync`).
 
