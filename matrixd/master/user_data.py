@@ -6,6 +6,7 @@ from matrixd.http.client.account_data import AccountData as AccountDataEndpoints
 from matrixd.http.client.filter import Filter as FilterEndpoints
 from matrixd.http.client.presence import Presence as PresenceEndpoints
 from matrixd.http.client.profile import Profile as ProfileEndpoints
+from matrixd.http.client.pushrule_paths import PushRulePaths
 from matrixd.http.client.pushrules import PushRules as PushRulesEndpoints
 from matrixd.http.client.read_markers import ReadMarkers as ReadMarkersEndpoints
 from matrixd.http.client.receipts import Receipts as ReceiptsEndpoints
@@ -59,6 +60,7 @@ def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemb
         TypingEndpoints(Typing(database, frame.feed, frame.reactor)).routes(),
         PresenceEndpoints(presence).routes(),
         PushRulesEndpoints(reads.push_rules, push_rules).routes(),
+        PushRulePaths().routes(),
         Voip(
             Turn(
                 clock, turn.uris, turn.shared_secret, turn.username, turn.password, turn.user_lifetime_ms,

@@ -68,6 +68,34 @@ def test_push_rules_change_and_come_down_sync(alice: MatrixClient) -> None:
     alice.get(f"{rules}/content/cake", expect=404)
 
 
+def test_older_clients_ask_for_the_push_rules_of_a_kind(alice: MatrixClient) -> None:
+    rules = f"{CLIENT}/pushrules/global"
+    alice.put(f"{rules}/room/{quoted('!a:example.org')}", {"actions": ["notify"]})
+    found = alice.get(f"{rules}/room/", documented=False).json
+    assert [rule["rule_id"] for rule in found] == ["!a:example.org"]
+    assert alice.get(f"{rules}/override/", documented=False).json == alice.get(f"{rules}/").json["override"]
+    alice.get(f"{rules}/none/", expect=400, documented=False)
+    alice.put(f"{rules}/room/", {"actions": []}, expect=400, documented=False)
+    alice.delete(f"{rules}/room/", expect=404, documented=False)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("global", "{kind}/{ruleId}"),
+        ("global/room", "{kind}/{ruleId}"),
+        ("other/room/x", "'scope'"),
+        ("other", "'scope'"),
+        ("global/override/.m.rule.master/other", "'attr'"),
+    ],
+)
+def test_a_wrong_path_of_a_push_rule_is_told(alice: MatrixClient, method: str, path: str, names: str) -> None:
+    answer = alice.request(method, f"{CLIENT}/pushrules/{path}", json={}, expect=400, documented=False)
+    assert answer.errcode == "M_INVALID_PARAM"
+    assert names in answer["error"]
+
+
 @pytest.mark.parametrize("state", ["online", "unavailable", "offline"])
 def test_presence_is_told(alice: MatrixClient, bob: MatrixClient, state: str) -> None:
     path = f"{CLIENT}/presence/{quoted(alice.user_id)}/status"

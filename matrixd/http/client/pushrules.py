@@ -51,8 +51,12 @@ class PushRules:
         return for_user(ruleset.get(RuleKind.parse(call.path("kind")), call.path("ruleId")), call.requester.user_id)
 
     async def get(self, call: Call) -> object:
-        """One rule."""
-        return (await self._rule(call)).to_api()
+        """One rule; with an empty rule ID, as older clients ask, all rules of the kind."""
+        if call.path("ruleId"):
+            return (await self._rule(call)).to_api()
+        kind = RuleKind.parse(call.path("kind"))
+        content = await self._queries.content(call.requester.user_nid, call.requester.user_id)
+        return content["global"][kind.value]
 
     async def put(self, call: Call) -> object:
         """Add or change a rule."""

@@ -38,8 +38,9 @@ MAX_JSON_BODY = 10 * 1024 * 1024
 #: A segment of a path may be this long, decoded, in bytes: more than any identifier.
 MAX_SEGMENT = 2048
 
-#: The only parameters of a path that may be empty (client-server API, "PUT /rooms/{roomId}/state/…").
-_MAY_BE_EMPTY = frozenset({"stateKey"})
+#: The only parameters of a path that may be empty: "PUT /rooms/{roomId}/state/…" of the client-server API, and all the
+#: push rules of a kind, which older clients ask for.
+_MAY_BE_EMPTY = frozenset({"stateKey", "ruleId"})
 
 
 @dataclass(frozen=True, slots=True)
