@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ class Message:
     room_id: str
     type: str
     content: Mapping[str, Any]
-    txn_id: str
+    #: None: the client cannot try again.
+    txn_id: str | None
     #: Milliseconds since the epoch, for application services; None: now.
     origin_server_ts: int | None = None
 
@@ -62,7 +63,9 @@ class Sending:
         Raises M_FORBIDDEN, M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE, M_DUPLICATE_ANNOTATION, M_USER_SUSPENDED.
         """
         check_type(message.type)
-        txn_id = stored_id(message.txn_id, "send", message.room_id, message.type)
+        txn_id = None
+        if message.txn_id is not None:
+            txn_id = stored_id(message.txn_id, "send", message.room_id, message.type)
         if message.type == REDACTION:
             content = {name: value for name, value in message.content.items() if name != "redacts"}
             target = message.content.get("redacts")
@@ -75,9 +78,7 @@ class Sending:
             requester.user_id, message.type, message.content, origin_server_ts=message.origin_server_ts,
             device_nid=requester.device_nid, txn_id=txn_id,
         )
-        return await self._sent.run(
-            requester.device_nid, txn_id, lambda: self._send(requester, message.room_id, draft)
-        )
+        return await self._once(requester, txn_id, lambda: self._send(requester, message.room_id, draft))
 
     async def redact(
         self, requester: Requester, room_id: str, event_id: str, content: Mapping[str, Any], txn_id: str
@@ -99,7 +100,7 @@ class Sending:
         room_id: str,
         event_id: str,
         content: Mapping[str, Any],
-        txn_id: str,
+        txn_id: str | None,
         origin_server_ts: int | None,
     ) -> str:
         if not isinstance(content.get("reason", ""), str):
@@ -110,7 +111,12 @@ class Sending:
             device_nid=requester.device_nid, txn_id=txn_id,
             may_redact=Redacts.OWN if requester.is_suspended else may_redact,
         )
-        return await self._sent.run(requester.device_nid, txn_id, lambda: self._deliver(room_id, draft))
+        return await self._once(requester, txn_id, lambda: self._deliver(room_id, draft))
+
+    async def _once(
+        self, requester: Requester, txn_id: str | None, send: Callable[[], Coroutine[Any, Any, str]]
+    ) -> str:
+        return await (send() if txn_id is None else self._sent.run(requester.device_nid, txn_id, send))
 
     async def _send(self, requester: Requester, room_id: str, draft: Draft) -> str:
         relation = relation_in(draft.content)

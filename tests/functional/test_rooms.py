@@ -36,6 +36,16 @@ def test_an_alias_leads_to_the_room_that_took_the_place_of_another(alice: Matrix
     assert carol.post(f"/join/{quoted(alias)}", {})["room_id"] == new
 
 
+def test_older_clients_send_without_a_transaction_id(alice: MatrixClient, room: str) -> None:
+    path = f"/rooms/{quoted(room)}/send/m.room.message"
+    message = {"msgtype": "m.text", "body": "hello"}
+    sent = [alice.post(path, message, documented=False)["event_id"] for _ in range(2)]
+    newest = alice.messages(room, limit=2)["chunk"]
+    assert [event["event_id"] for event in newest] == sent[::-1]
+    redact = alice.post(f"/rooms/{quoted(room)}/send/m.room.redaction", {"redacts": sent[0]}, documented=False)
+    assert alice.event(room, sent[0])["unsigned"]["redacted_because"]["event_id"] == redact["event_id"]
+
+
 def test_senders_at_the_same_time_lose_nothing(alice: MatrixClient, new_user: NewUser) -> None:
     room = alice.create_room(preset="public_chat")
     senders = [new_user() for _ in range(4)]
