@@ -1,4 +1,4 @@
-"""What is served to anybody who finds the server: well-known, the page at `/`, health."""
+"""What is served to anybody who finds the server: well-known, the page at `/`, health, who made an OpenID token."""
 
 from typing import Any
 
@@ -7,8 +7,10 @@ from matrixd.config.server import ServerConfig
 from matrixd.http.client import wellknown
 from matrixd.http.client.welcome import Welcome
 from matrixd.http.client.wellknown import WellKnown
+from matrixd.http.federation.openid import OpenIdUserInfo
 from matrixd.http.health import Health
 from matrixd.master.frame import Frame
+from matrixd.queries.openid import OpenIdOwners
 
 
 def client_discovery(server: ServerConfig) -> dict[str, Any] | None:
@@ -34,3 +36,4 @@ def serve_public(frame: Frame) -> None:
         ).routes(),
     )
     frame.serve("health", Health().routes())
+    frame.serve("openid", OpenIdUserInfo(OpenIdOwners(frame.database, frame.clock)).routes())
