@@ -77,3 +77,4 @@ def migrate(engine: Engine, progress: Callable[[str], None]) -> int:
         return len(known) - at
     finally:
         connection.close()
+        engine.release()

@@ -29,10 +29,14 @@ class Transaction:
         self.advanced: dict[str, int] = {}
         self.announced: list[object] = []
         self.learned: dict[Hashable, Any] = {}
+        #: Whether a statement may have changed something.
+        self.has_written = False
 
     def execute(self, sql: str, params: Params = ()) -> int:
         """Run one statement; the number of rows that it touched."""
-        return self._connection.execute(sql, params)
+        touched = self._connection.execute(sql, params)
+        self.has_written = self.has_written or touched != 0
+        return touched
 
     def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, if any."""
@@ -46,6 +50,7 @@ class Transaction:
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Row], suffix: str = "") -> None:
         """Insert all `rows` with as few round trips as the engine allows; `suffix` is an ON CONFLICT clause."""
         if rows:
+            self.has_written = True
             self._connection.insert_many(table, columns, rows, suffix)
 
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, Any]:

@@ -12,10 +12,6 @@ class Unavailable(Exception):
     """The database cannot be used at the moment (restart, lock, full disk): the same work may be tried again."""
 
 
-class OutcomeUnknown(Unavailable):
-    """The connection broke while a commit was under way."""
-
-
 class Mode(enum.Enum):
     """What a connection is for."""
 
@@ -30,7 +26,9 @@ class Connection(Protocol):
     """One connection, used by one thread at a time."""
 
     def begin(self, write: bool) -> None: ...
-    def commit(self) -> None: ...
+    def commit(self) -> None:
+        """Raises a transient error (`is_transient`) when it is not known whether the commit was made."""
+
     def rollback(self) -> None: ...
     def close(self) -> None: ...
     def execute(self, sql: str, params: Params) -> int:
@@ -44,9 +42,6 @@ class Connection(Protocol):
     def script(self, sql: str) -> None:
         """Run the statements of one migration inside the open transaction."""
 
-    def has_committed(self, lost: "Connection") -> bool:
-        """Whether the transaction whose commit on `lost` had no answer was committed."""
-
     def is_transient(self, error: BaseException) -> bool:
         """Whether the same work may succeed when it is tried again on a new connection."""
 
@@ -58,6 +53,9 @@ class Engine(Protocol):
 
     def connect(self, mode: "Mode") -> Connection:
         """Open a connection; raises `Claimed` for `Mode.MASTER` while another process has that one."""
+
+    def release(self) -> None:
+        """Let others have `Mode.MASTER`, when its connection is closed for good."""
 
 
 class Claimed(Exception):

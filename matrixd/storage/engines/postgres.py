@@ -8,9 +8,27 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extras import execute_values
 
-from matrixd.storage.engines.base import Claimed, Connection, Mode, OutcomeUnknown, Params, Row
+from matrixd.storage.engines.base import Claimed, Mode, Params, Row
 
-_TRANSIENT = (psycopg2.OperationalError, psycopg2.InterfaceError)
+#: Classes of SQLSTATE that speak of the server and not of the statement: connections, conflicts, resources, operators.
+_TRANSIENT_CLASSES = frozenset(("08", "40", "53", "57", "58"))
+#: A lock that was waited for in vain, a server that only reads, a transaction that was ended for its duration.
+_TRANSIENT_STATES = frozenset(("55P03", "25006", "25P03", "25P04"))
+#: Another session that keeps a table locked must not make our clients wait without end. And the server must notice when
+#: we are gone: until it does, the master's lock is not given back. (In milliseconds and seconds.)
+_SESSION = (
+    "SET lock_timeout = 4000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
+    " SET tcp_keepalives_count = 3"
+)
+#: How soon we notice that the server is gone: psycopg2's words, in seconds and milliseconds.
+_CONNECTION_ARGS: Mapping[str, Any] = {
+    "application_name": "matrixd",
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+}
 _ADVISORY_LOCK = 0x6D6174726978  # "matrix"
 _PAGE_ROWS = 500
 _MARK = re.compile(r"\?|%")
@@ -27,23 +45,17 @@ class PostgresConnection:
         self._connection = psycopg2.connect(**args)
         self._connection.set_session(autocommit=True)
         self._cursor = self._connection.cursor()
+        self._cursor.execute(_SESSION)
         self._translated = translated
-        self._xid = 0
 
     def begin(self, write: bool) -> None:
-        if write:
-            self._cursor.execute("BEGIN; SELECT txid_current()")
-            row = self._cursor.fetchone()
-            assert row is not None
-            self._xid = row[0]
-        else:
-            self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._cursor.execute("BEGIN" if write else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def commit(self) -> None:
-        try:
-            self._cursor.execute("COMMIT")
-        except _TRANSIENT as error:
-            raise OutcomeUnknown(str(error)) from error
+        self._cursor.execute("COMMIT")
+        # PostgreSQL takes a COMMIT after a failed statement for a ROLLBACK, and does not complain.
+        if self._cursor.statusmessage != "COMMIT":
+            raise RuntimeError("a statement had failed and its error was not passed on: nothing was committed")
 
     def rollback(self) -> None:
         if not self._connection.closed:
@@ -78,17 +90,14 @@ class PostgresConnection:
     def script(self, sql: str) -> None:
         self._cursor.execute(_postgres_dialect(sql))
 
-    def has_committed(self, lost: Connection) -> bool:
-        assert isinstance(lost, PostgresConnection)
-        self._cursor.execute("SELECT txid_status(%s)", (lost._xid,))
-        row = self._cursor.fetchone()
-        return row is not None and row[0] == "committed"
-
     def is_transient(self, error: BaseException) -> bool:
-        return isinstance(error, _TRANSIENT) or (
-            isinstance(error, psycopg2.Error)
-            and (error.pgcode or "")[:2] in ("40", "53", "57", "58", "08", "25")
-        )
+        if not isinstance(error, psycopg2.Error):
+            return False
+        state = error.pgcode
+        if state is None:
+            # libpq itself complains: mostly that the connection broke.
+            return isinstance(error, psycopg2.OperationalError) or bool(self._connection.closed)
+        return state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
 
 
 def _postgres_dialect(sql: str) -> str:
@@ -107,7 +116,7 @@ class PostgresEngine:
     name = "psycopg2"
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        self._args = {"connect_timeout": 10, "application_name": "matrixd", **args}
+        self._args = {**_CONNECTION_ARGS, **args}
         # Bounded by the number of statements in the source: values are never part of a statement.
         self._translated: dict[str, str] = {}
 
@@ -118,3 +127,6 @@ class PostgresEngine:
             connection.close()
             raise Claimed("another matrixd is running on this PostgreSQL database")
         return connection
+
+    def release(self) -> None:
+        """The lock goes with its connection."""

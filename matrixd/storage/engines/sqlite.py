@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import IO, Any
 
-from matrixd.storage.engines.base import Claimed, Connection, Mode, Params, Row
+from matrixd.storage.engines.base import Claimed, Mode, Params, Row
 
 _TRANSIENT_CODES = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
@@ -19,8 +19,7 @@ _BUSY_TIMEOUT_MS = 2000
 class SqliteConnection:
     """One connection to the database file."""
 
-    def __init__(self, path: str, mode: Mode, lock: IO[str] | None = None, cache_kib: int = 16384) -> None:
-        self._lock = lock
+    def __init__(self, path: str, mode: Mode, cache_kib: int = 16384) -> None:
         self._connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=_BUSY_TIMEOUT_MS / 1000
         )
@@ -45,8 +44,6 @@ class SqliteConnection:
 
     def close(self) -> None:
         self._connection.close()
-        if self._lock is not None:
-            self._lock.close()
 
     def execute(self, sql: str, params: Params) -> int:
         return self._cursor.execute(sql, params).rowcount
@@ -69,10 +66,6 @@ class SqliteConnection:
                 self._cursor.execute(statement)
                 statement = ""
 
-    def has_committed(self, lost: Connection) -> bool:
-        # SQLite answers every commit: one that raised has been rolled back.
-        return False
-
     def is_transient(self, error: BaseException) -> bool:
         return isinstance(error, sqlite3.OperationalError) and (
             (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _TRANSIENT_CODES
@@ -89,9 +82,18 @@ class SqliteEngine:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        # Kept while a broken connection is replaced, so that nobody comes between.
+        self._claim: IO[str] | None = None
 
     def connect(self, mode: Mode) -> SqliteConnection:
-        return SqliteConnection(self.path, mode, self._lock() if mode is Mode.MASTER else None)
+        if mode is Mode.MASTER and self._claim is None:
+            self._claim = self._lock()
+        return SqliteConnection(self.path, mode)
+
+    def release(self) -> None:
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     def _lock(self) -> IO[str]:
         descriptor = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
