@@ -2,12 +2,13 @@
 
 What is submitted together is one unit, of one room or of several: it is stored whole or not at all. Units of one room are
 stored in the order of their submission. A batch that fails is halved until the unit at fault stands alone; what was built
-on that unit's rooms fails with `RoomMoved`, and its builder builds it again.
+on that unit's rooms fails with `RoomMoved`, and its builder builds it again. So does what was built on an end that is not the
+stored room's: when the database goes away during a commit, a head may be read before it is known whether that was made.
 """
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
@@ -110,8 +111,10 @@ class _Unit:
         return any(head.broken for head in self.heads)
 
     def succeed(self, rows: list[EventRow]) -> None:
+        newest = {row.event.room_id: row.pos for row in rows}
         for head in self.heads:
             head.in_flight -= 1
+            head.stored_pos = newest.get(head.room_id, head.stored_pos)
         self.stored.callback(rows)
 
     def fail(self, error: Exception) -> None:
@@ -172,7 +175,21 @@ class Persister:
             batch.append(self._waiting.popleft())
         return batch
 
+    def _take_all(self) -> list[_Unit]:
+        batch = list(self._waiting)
+        self._waiting.clear()
+        return batch
+
     async def _write(self, batch: list[_Unit]) -> None:
+        """Store a batch. While the database is away, what waits behind has waited as well: it is not tried in its turn."""
+        try:
+            await self._write_alive(batch)
+        except Unavailable as error:
+            for unit in [*batch, *self._take_all()]:
+                if not unit.stored.called:
+                    unit.fail(error)
+
+    async def _write_alive(self, batch: list[_Unit]) -> None:
         alive = []
         for unit in batch:
             if unit.is_broken:
@@ -183,15 +200,17 @@ class Persister:
             return
         try:
             work = [(unit.pending, unit.also) for unit in alive]
-            stored = await self._database.write(_store, work, self._clock.now_ms())
+            ends = {head.room_id: head.stored_pos for unit in alive for head in unit.heads}
+            stored = await self._database.write(_store, work, ends, self._clock.now_ms())
+        except Unavailable:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one unit, its sender gets it
-            if len(alive) == 1 or isinstance(error, Unavailable):
-                for unit in alive:
-                    unit.fail(error)
+            if len(alive) == 1:
+                alive[0].fail(error)
                 return
             middle = len(alive) // 2
-            await self._write(alive[:middle])
-            await self._write(alive[middle:])
+            await self._write_alive(alive[:middle])
+            await self._write_alive(alive[middle:])
         else:
             for unit, rows in zip(alive, stored, strict=True):
                 unit.succeed(rows)
@@ -210,7 +229,10 @@ class _Numbered:
 
 
 def _store(
-    tx: Transaction, units: Sequence[tuple[Sequence[PendingEvent], Also | None]], now_ms: int
+    tx: Transaction,
+    units: Sequence[tuple[Sequence[PendingEvent], Also | None]],
+    ends: Mapping[str, int],
+    now_ms: int,
 ) -> list[list[EventRow]]:
     pending = list(itertools.chain.from_iterable(events_of_unit for events_of_unit, _ in units))
     _refuse_duplicates(tx, pending)
@@ -230,7 +252,7 @@ def _store(
             if n.pending.device_nid is not None and n.pending.txn_id is not None
         ],
     )
-    _move_ends(tx, numbered)
+    _move_ends(tx, numbered, ends)
     for _, also in units:
         if also is not None:
             also(tx)
@@ -353,7 +375,7 @@ def _apply_redactions(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
             event_relations.remove(tx, n.pending.redaction.target_nid)
 
 
-def _move_ends(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+def _move_ends(tx: Transaction, numbered: Sequence[_Numbered], ends: Mapping[str, int]) -> None:
     newest: dict[int, _Numbered] = {}
     bumps: dict[int, int] = {}
     for n in numbered:
@@ -362,13 +384,16 @@ def _move_ends(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
             bumps[n.room_nid] = n.pos
     for room_nid, n in newest.items():
         end = n.pending.end
-        rooms.update_end(
+        moved = rooms.move_end(
             tx,
             room_nid,
+            ends[n.pending.event.room_id],
             rooms.RoomEnd(
                 end.extremities, end.depth, n.pos, bumps.get(room_nid), end.unread, end.joined_count, end.invited_count
             ),
         )
+        if not moved:
+            raise RoomMoved
 
 
 def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:

@@ -35,7 +35,7 @@ class RoomHead:
 
     __slots__ = (
         "_is_local", "_state", "blocked", "broken", "depth", "extremities", "holders", "in_flight", "invited_count",
-        "joined_count", "local_joined", "room_id", "unread", "version",
+        "joined_count", "local_joined", "room_id", "stored_pos", "unread", "version",
     )
 
     def __init__(self, room_id: str, version: RoomVersion, is_local: Callable[[str], bool]) -> None:
@@ -48,6 +48,8 @@ class RoomHead:
         self.joined_count = 0
         self.invited_count = 0
         self.blocked = False
+        #: The position of the room's newest event that is stored; what is built here goes on from there.
+        self.stored_pos = 0
         #: User IDs of the joined users of this server; None until asked for.
         self.local_joined: set[str] | None = None
         #: Units that are submitted and not yet stored.
@@ -230,6 +232,7 @@ class RoomHeads:
         head.joined_count = room.joined_count
         head.invited_count = room.invited_count
         head.blocked = room.blocked
+        head.stored_pos = room.last_pos
         head.learn(_COMMON_KEYS, state)
         self._cache.put(room_id, head, head.size())
         return head

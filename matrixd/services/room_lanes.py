@@ -36,7 +36,7 @@ from matrixd.services.persister import (
     RoomMoved,
 )
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
-from matrixd.storage import events, rooms
+from matrixd.storage import events, rooms, transactions
 from matrixd.storage.database import Database
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.rows import EventRow
@@ -170,12 +170,22 @@ class RoomLanes:
                 if prepared is not None:
                     return await self._submit([_Part(head, drafts, prepared)])
             except RoomMoved:
-                continue
+                # Many retries at once, of what a lost connection has left unanswered, would each cost the others a build.
+                known = await self._known(drafts)
+                if known is not None:
+                    return [Sent(known, None)]
             except DuplicateTransaction as duplicate:
                 return [Sent(duplicate.event_id, None)]
             finally:
                 self._heads.release(head)
         raise _busy()
+
+    async def _known(self, drafts: Sequence[Draft]) -> str | None:
+        """The event that a draft's transaction ID has made already."""
+        draft = drafts[0]
+        if len(drafts) > 1 or draft.device_nid is None or draft.txn_id is None:
+            return None
+        return await self._database.read(transactions.event_id, draft.device_nid, draft.txn_id)
 
     async def create(
         self, version: RoomVersion, room_id: str | None, drafts: Sequence[Draft], also: "AlsoOfRoom | None" = None

@@ -91,16 +91,17 @@ def create(tx: Transaction, room_id: str, version: str) -> int:
     return room_nid
 
 
-def update_end(tx: Transaction, room_nid: int, end: RoomEnd) -> None:
-    """Move the room's newest end."""
-    tx.execute(
+def move_end(tx: Transaction, room_nid: int, last_pos: int, end: RoomEnd) -> bool:
+    """Move the room's newest end on from `last_pos`; False, and nothing done, if it does not stand there."""
+    touched = tx.execute(
         "UPDATE rooms SET extremities = ?, depth = ?, last_pos = ?, bump_pos = coalesce(?, bump_pos), unread = ?,"
-        " joined_count = ?, invited_count = ? WHERE room_nid = ?",
+        " joined_count = ?, invited_count = ? WHERE room_nid = ? AND last_pos = ?",
         (
             json.dumps(end.extremities), end.depth, end.last_pos, end.bump_pos, end.unread, end.joined_count,
-            end.invited_count, room_nid,
+            end.invited_count, room_nid, last_pos,
         ),
     )
+    return touched > 0
 
 
 def set_published(tx: Transaction, room_nid: int, published: bool) -> None:
