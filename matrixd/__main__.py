@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -109,6 +110,9 @@ def _run(paths: list[Path]) -> int:
         return Exit.CONFIG
     for warning in config.warnings:
         log.warning("%s", warning)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Until the master runs, which has more to bring to an end.
+        signal.signal(number, _end_at_once)
     try:
         with _pid_file(config.server.pid_file):
             from matrixd.master.main import run
@@ -122,6 +126,10 @@ def _run(paths: list[Path]) -> int:
             raise
         print(f"Cannot write pid_file {error.filename}: {error.strerror}", file=sys.stderr)
         return Exit.FAILED
+
+
+def _end_at_once(*_: object) -> None:
+    raise SystemExit(Exit.OK)
 
 
 def _raise_file_limit(wanted: int) -> None:

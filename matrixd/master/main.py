@@ -3,10 +3,13 @@
 import logging
 import os
 import signal
+import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 import sdnotify
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -20,6 +23,7 @@ from matrixd.master.listen import Listening, listen
 from matrixd.storage.engines import open_engine
 from matrixd.storage.engines.base import Claimed
 from matrixd.storage.migrations import SchemaTooNew, migrate
+from matrixd.storage.work import sentence
 from matrixd.util import status_file
 from matrixd.util.clock import SystemClock
 
@@ -29,6 +33,9 @@ logger = logging.getLogger(__name__)
 installed_reactor: Any = _reactor
 
 _STATUS_SECONDS = 5.0
+#: How long a master that was killed may still seem to have the database.
+_CLAIM_SECONDS = 5.0
+_CLAIM_POLL_SECONDS = 0.5
 
 
 def run(config: Config) -> int:
@@ -37,12 +44,8 @@ def run(config: Config) -> int:
     It is ready (systemd is told, and the status file written) when it listens.
     """
     notifier = sdnotify.SystemdNotifier()
-    engine = open_engine(config.database)
-    try:
-        migrate(engine, lambda step: _progress(notifier, step))
-        master = build(config, installed_reactor, engine)
-    except (Claimed, SchemaTooNew) as error:
-        print(f"matrixd: {error}", file=sys.stderr)
+    master = _open(config, notifier)
+    if master is None:
         return 1
     process = _Process(config, master, notifier)
     installed_reactor.callWhenRunning(process.start)
@@ -51,6 +54,35 @@ def run(config: Config) -> int:
     signal.signal(signal.SIGHUP, lambda *_: installed_reactor.callFromThread(process.forget))
     installed_reactor.run(installSignalHandlers=False)
     return process.exit_status
+
+
+def _open(config: Config, notifier: sdnotify.SystemdNotifier) -> Master | None:
+    """The master with its database open and up to date; None if that cannot be, which is then said."""
+    engine = open_engine(config.database)
+    deadline = time.monotonic() + _CLAIM_SECONDS
+    while True:
+        try:
+            migrate(engine, lambda step: _progress(notifier, step))
+            return build(config, installed_reactor, engine)
+        except Claimed as error:
+            # PostgreSQL takes a moment to notice that a master was killed.
+            if time.monotonic() > deadline:
+                _complain(str(error))
+                return None
+            _progress(notifier, f"waiting: {error}")
+            time.sleep(_CLAIM_POLL_SECONDS)
+        except SchemaTooNew as error:
+            _complain(str(error))
+            return None
+        except (sqlite3.Error, psycopg2.Error) as error:
+            logger.debug("opening the database", exc_info=True)
+            _complain(f"the database cannot be used: {sentence(error)}")
+            return None
+
+
+def _complain(problem: str) -> None:
+    logger.error("%s", problem)
+    print(f"matrixd is not started: {problem}", file=sys.stderr)
 
 
 def _progress(notifier: sdnotify.SystemdNotifier, step: str) -> None:
@@ -69,15 +101,19 @@ class _Process:
         self._listening: list[Listening] = []
         self._started_ts = 0
         self._stopping = False
+        #: Fires when `start` has come to its end, well or not.
+        self._begun: Deferred[None] = Deferred()
         self._status = LoopingCall(self._write_status)
         self.exit_status = 0
 
     def start(self) -> None:
         """Start the parts, then listen."""
-        Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+        Deferred.fromCoroutine(self._start()).addErrback(self._failed).chainDeferred(self._begun)
 
     async def _start(self) -> None:
         await self._master.start()
+        if self._stopping:
+            return
         for listener in self._config.listeners:
             self._listening += await listen(installed_reactor, listener, self._config.tls, self._master.dispatchers)
         self._started_ts = self._clock.now_ms()
@@ -95,6 +131,7 @@ class _Process:
             Deferred.fromCoroutine(self._stop()).addErrback(self._failed)
 
     async def _stop(self) -> None:
+        await self._begun
         for listening in self._listening:
             await listening.stop()
         sites = dict.fromkeys(listening.site for listening in self._listening)
