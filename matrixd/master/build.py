@@ -1,5 +1,6 @@
 """The composition root: builds every part of the master and wires it. Nothing else knows how the parts fit together."""
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,11 +34,13 @@ from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.storage import account_data, filters, presence, profiles, push_rules, transactions
 from matrixd.storage.database import Database
-from matrixd.storage.engines.base import Engine
+from matrixd.storage.engines.base import Engine, Unavailable
 from matrixd.storage.rows import DeviceDeleted
 from matrixd.util.clock import SystemClock
 from matrixd.util.lru import CacheBudget
 from matrixd.util.ratelimit import RateLimiter
+
+logger = logging.getLogger(__name__)
 
 _MINUTE = 60.0
 #: A day: as long as a client may take to send a request again (client-server API, "Transaction identifiers").
@@ -81,7 +84,10 @@ class Master:
         for loop in self._running:
             loop.stop()
         for finish in self.frame.at_stop:
-            await finish()
+            try:
+                await finish()
+            except Unavailable as error:
+                logger.warning("stopping without the database: %s", error)
         self.database.stop()
 
 
