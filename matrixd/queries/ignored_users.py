@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ from matrixd.storage.database import Database
 from matrixd.storage.rows import AccountDataRow
 from matrixd.util.lru import CacheBudget
 
-TYPE = "m.ignored_user_list"
-
+_TYPE = "m.ignored_user_list"
+#: Entries of one user's list that count.
+MAX_IGNORED = 10_000
 _ENTRY_BYTES = 250
 _USER_BYTES = 100
 
@@ -38,7 +40,7 @@ class IgnoredUsers:
         if known is not None:
             return known
         changes = self._changes
-        content = await self._database.read(account_data.get, user_nid, account_data.GLOBAL, TYPE)
+        content = await self._database.read(account_data.get, user_nid, account_data.GLOBAL, _TYPE)
         ignored = ignored_in(content or {})
         if changes == self._changes:
             self._keep(user_nid, ignored)
@@ -48,12 +50,17 @@ class IgnoredUsers:
         self._known.put(user_nid, ignored, _ENTRY_BYTES + _USER_BYTES * len(ignored))
 
     def _on_change(self, row: AccountDataRow) -> None:
-        if row.type == TYPE and row.room_nid == account_data.GLOBAL:
+        if is_ignored_list(row):
             self._changes += 1
             self._keep(row.user_nid, ignored_in(row.content))
+
+
+def is_ignored_list(row: AccountDataRow) -> bool:
+    """Whether a change is one of whom its user ignores."""
+    return row.type == _TYPE and row.room_nid == account_data.GLOBAL
 
 
 def ignored_in(content: Mapping[str, Any]) -> frozenset[str]:
     """The user IDs in the content of `m.ignored_user_list`; what cannot be read ignores nobody."""
     users = content.get("ignored_users")
-    return frozenset(users) if isinstance(users, dict) else frozenset()
+    return frozenset(itertools.islice(users, MAX_IGNORED)) if isinstance(users, dict) else frozenset()

@@ -4,11 +4,11 @@ Nearly everybody has neither, so the user IDs of those who do are held, one smal
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from matrixd.core.push.evaluation import CompiledRuleset
 from matrixd.core.push.ruleset import Ruleset
 from matrixd.queries.feed import Feed
+from matrixd.queries.ignored_users import ignored_in, is_ignored_list
 from matrixd.storage import account_data, push_rules, users
 from matrixd.storage.database import Database
 from matrixd.storage.rows import AccountDataRow, PushRulesRow
@@ -16,9 +16,6 @@ from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
 from matrixd.util.single_flight import SingleFlight
 
-IGNORED_USERS = "m.ignored_user_list"
-#: Entries of one user's ignore list that count.
-MAX_IGNORED = 10_000
 _RULESET_BYTES = 1_000
 _RULE_BYTES = 1_500
 
@@ -107,7 +104,7 @@ class MemberRulesets:
             self._stale.add(row.user_nid)
 
     def _on_account_data(self, row: AccountDataRow) -> None:
-        if self._stale is not None and row.type == IGNORED_USERS and row.room_nid == account_data.GLOBAL:
+        if self._stale is not None and is_ignored_list(row):
             self._stale.add(row.user_nid)
 
 
@@ -122,9 +119,4 @@ def _read(tx: Transaction, user_nids: set[int] | None) -> dict[int, tuple[str, b
     rules = push_rules.of_users(tx, push_rules.all_users(tx) if user_nids is None else user_nids)
     ignored = account_data.ignored_user_lists(tx, user_nids)
     names = users.by_nids(tx, {*rules, *ignored} if user_nids is None else user_nids)
-    return {nid: (user_id, nid in rules, _ignored_users(ignored.get(nid, {}))) for nid, user_id in names.items()}
-
-
-def _ignored_users(content: Mapping[str, Any]) -> frozenset[str]:
-    listed = content.get("ignored_users")
-    return frozenset(list(listed)[:MAX_IGNORED]) if isinstance(listed, dict) else frozenset()
+    return {nid: (user_id, nid in rules, ignored_in(ignored.get(nid, {}))) for nid, user_id in names.items()}
