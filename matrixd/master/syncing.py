@@ -12,6 +12,7 @@ from matrixd.queries.presence import Presence
 from matrixd.queries.push_rules import PushRules
 from matrixd.queries.receipts import Receipts
 from matrixd.queries.room_tails import RoomTails
+from matrixd.queries.sync.first_syncs import FirstSyncs
 from matrixd.queries.sync.invited import InvitedRooms
 from matrixd.queries.sync.joined import JoinedRooms
 from matrixd.queries.sync.lazy_members import LazyMembers
@@ -65,6 +66,7 @@ def build_reads(frame: Frame) -> Reads:
         LeftRooms(database),
         presence_news,
         LazyMembers(budget),
+        FirstSyncs(frame.clock, budget, frame.config.memory.sync_response_cache_ms),
         client_events,
         (),
     )

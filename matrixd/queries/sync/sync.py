@@ -9,6 +9,7 @@ from matrixd.core.streams import Stream, StreamToken
 from matrixd.queries.client_events import ClientEvents
 from matrixd.queries.sync import write
 from matrixd.queries.sync.extensions import Extension
+from matrixd.queries.sync.first_syncs import FirstSyncs
 from matrixd.queries.sync.invited import InvitedRooms
 from matrixd.queries.sync.joined import JoinedRooms
 from matrixd.queries.sync.lazy_members import LazyMembers
@@ -35,6 +36,7 @@ class Sync:
         left: LeftRooms,
         presence: PresenceNews,
         lazy_members: LazyMembers,
+        first_syncs: FirstSyncs,
         client_events: ClientEvents,
         extensions: Sequence[Extension],
     ) -> None:
@@ -46,6 +48,7 @@ class Sync:
         self._left = left
         self._presence = presence
         self._lazy_members = lazy_members
+        self._first_syncs = first_syncs
         self._client_events = client_events
         self._extensions = extensions
 
@@ -60,7 +63,9 @@ class Sync:
         async def compose(now: StreamToken) -> tuple[bytes, bool]:
             return await self._compose(request, index, now)
 
-        if request.since is None or request.full_state:
+        if request.since is None:
+            return await self._first_syncs.answer(request, lambda: self._waiting.at_once(compose), on_stop)
+        if request.full_state:
             return await self._waiting.at_once(compose)
         return await self._waiting.for_news(
             compose, index, request.since, request.device_nid, timeout, on_stop
