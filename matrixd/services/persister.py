@@ -1,9 +1,10 @@
 """The persister: everything that waits is written in one transaction, all rooms together.
 
-What is submitted together is one unit, of one room or of several: it is stored whole or not at all. Units of one room are
-stored in the order of their submission. A batch that fails is halved until the unit at fault stands alone; what was built
-on that unit's rooms fails with `RoomMoved`, and its builder builds it again. So does what was built on an end that is not the
-stored room's: when the database goes away during a commit, a head may be read before it is known whether that was made.
+What is submitted together is one unit, of one room or of several: it is stored whole or not at all. Units of one room
+are stored in the order of their submission. A batch that fails is halved until the unit at fault stands alone; what was
+built on that unit's rooms fails with `RoomMoved`, and its builder builds it again. So does what was built on an end
+that is not the stored room's: when the database goes away during a commit, a head may be read before it is known
+whether the commit was made.
 """
 
 import itertools
@@ -181,7 +182,7 @@ class Persister:
         return batch
 
     async def _write(self, batch: list[_Unit]) -> None:
-        """Store a batch. While the database is away, what waits behind has waited as well: it is not tried in its turn."""
+        """Store a batch. When the database stays away, what waits behind it has waited as well, and fails with it."""
         try:
             await self._write_alive(batch)
         except Unavailable as error:
@@ -204,7 +205,7 @@ class Persister:
             stored = await self._database.write(_store, work, ends, self._clock.now_ms())
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one unit, its sender gets it
+        except Exception as error:  # whatever is wrong with one unit, its sender gets it
             if len(alive) == 1:
                 alive[0].fail(error)
                 return

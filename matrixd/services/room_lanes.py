@@ -170,7 +170,7 @@ class RoomLanes:
                 if prepared is not None:
                     return await self._submit([_Part(head, drafts, prepared)])
             except RoomMoved:
-                # Many retries at once, of what a lost connection has left unanswered, would each cost the others a build.
+                # When many retry what a lost connection has left unanswered, each would cost the others a build.
                 known = await self._known(drafts)
                 if known is not None:
                     return [Sent(known, None)]

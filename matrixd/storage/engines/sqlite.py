@@ -43,7 +43,12 @@ class SqliteConnection:
             self._cursor.execute("ROLLBACK")
 
     def close(self) -> None:
-        self._connection.close()
+        # Python closes with statements left open, and then an open transaction would keep its lock.
+        try:
+            self.rollback()
+        finally:
+            self._cursor.close()
+            self._connection.close()
 
     def execute(self, sql: str, params: Params) -> int:
         return self._cursor.execute(sql, params).rowcount
