@@ -212,6 +212,11 @@ def test_state_that_is_of_no_use_or_does_harm(
     assert alice.set_state(room, event_type, content, expect=status).errcode == errcode
 
 
+def test_an_acl_may_say_of_ip_literals_what_counts_as_nothing(alice: User, room: str) -> None:
+    # "Defaults to `true` if missing or otherwise not a boolean."
+    alice.set_state(room, "m.room.server_acl", {"allow": ["*"], "allow_ip_literals": "false"})
+
+
 def test_state_with_and_without_a_key(server: RoomServer, alice: User, bob: User, room: str) -> None:
     alice.put(f"/rooms/{room}/state/m.room.topic", {"topic": "one"})
     alice.put(f"/rooms/{room}/state/m.room.topic/", {"topic": "two"})
