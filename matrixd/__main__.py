@@ -14,7 +14,7 @@ from matrixd import __version__
 from matrixd.config import Config, ConfigError, load
 from matrixd.config.generate import NewServer, generate, write_signing_key
 from matrixd.config.server_name import refusal
-from matrixd.util import logs, pid_file, status_file
+from matrixd.util import garbage, logs, pid_file, status_file
 from matrixd.util.exit_codes import Exit
 
 log = logging.getLogger("matrixd")
@@ -98,6 +98,7 @@ def _load(paths: list[Path], *, read_files: bool = True) -> Config | None:
 
 
 def _run(paths: list[Path]) -> int:
+    garbage.pause()
     config = _load(paths)
     if config is None:
         return Exit.CONFIG

@@ -24,7 +24,7 @@ from matrixd.storage.engines import open_engine
 from matrixd.storage.engines.base import Claimed
 from matrixd.storage.migrations import SchemaTooNew, migrate
 from matrixd.storage.work import sentence
-from matrixd.util import status_file
+from matrixd.util import garbage, status_file
 from matrixd.util.clock import SystemClock
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,7 @@ class _Process:
             self._listening += await listen(installed_reactor, listener, self._config.tls, self._master.dispatchers)
         self._started_ts = self._clock.now_ms()
         self._status.start(_STATUS_SECONDS)
+        garbage.settle()
         addresses = ", ".join(listening.address for listening in self._listening)
         logger.info("matrixd %s serves %s on %s", __version__, self._config.server.server_name, addresses)
         print(f"matrixd {__version__} serves {self._config.server.server_name} on {addresses}", flush=True)
