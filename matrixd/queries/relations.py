@@ -6,6 +6,8 @@ https://spec.matrix.org/v1.19/client-server-api/#relationships-api
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from matrixd.core.errors import MatrixError
 from matrixd.core.streams import MAX_POSITION, RoomToken
 from matrixd.queries import event_details
@@ -161,4 +163,4 @@ def _without_ignored(stored: StoredEvent, viewer: Viewer) -> StoredEvent:
     """The root of a thread; of somebody whom the viewer ignores only its redacted form, as the specification says."""
     if not viewer.ignores(stored.event) or stored.redacted_by is not None:
         return stored
-    return replace(stored, event=stored.event.redacted(), redacted_by=_NO_REDACTION)
+    return structs.replace(stored, event=stored.event.redacted(), redacted_by=_NO_REDACTION)

@@ -1,9 +1,9 @@
 """The shape in which every store gives events: a row of `events` with its room's version."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from matrixd.core.event import Event
@@ -16,9 +16,10 @@ _COLUMNS = (
 _FROM = "FROM events e JOIN rooms r ON r.room_nid = e.room_nid"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with what the database knows of it."""
+
+    # gc=False: for the reason that `Event` has
 
     event_nid: int
     room_nid: int
