@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import orjson
@@ -29,6 +30,9 @@ _OPTIONS = (
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
+
+# Beyond the 309 digits of the largest double orjson takes a number for infinity. Four digits may belong to an escape.
+_ENDLESS_NUMBER = re.compile(rb"([0-9]{4})[0-9]{296,}")
 
 _encode_any = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True, check_circular=False
@@ -79,9 +83,18 @@ def decode(data: bytes | str) -> Any:
     Of several members with one name the last one counts, as in the other servers. Raises ValueError for what is not
     JSON: lone surrogates, NaN, and nesting beyond what can be read included.
     """
-    value = orjson.loads(data)
-    if _is_plain(value):
-        return value
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        text = data.encode() if isinstance(data, str) else data
+        shortened = _ENDLESS_NUMBER.sub(rb"\1", text)
+        if shortened == text:
+            raise
+        # orjson has no room for so large a number; it shall say whether there is anything else.
+        orjson.loads(shortened)
+    else:
+        if _is_plain(value):
+            return value
     # A float may be an integer beyond 64 bits, which orjson cannot hold.
     try:
         return json.loads(data)

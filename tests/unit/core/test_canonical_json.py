@@ -205,3 +205,12 @@ def test_a_float_in_deep_nesting_is_refused_as_json_not_as_a_crash() -> None:
 def test_of_members_with_one_name_the_last_counts() -> None:
     assert canonical_json.decode('{"a":1,"a":2}') == {"a": 2}
     assert canonical_json.decode('{"a":1.5,"a":2.5}') == {"a": 2.5}
+
+
+def test_decode_reads_integers_of_any_size_and_nothing_else_with_them() -> None:
+    digits = "9" * 400
+    text = '{"n":DIGITS,"s":"\\u1234DIGITS"}'.replace("DIGITS", digits)
+    assert canonical_json.decode(text) == {"n": int(digits), "s": "\u1234" + digits}
+    for wrong in ('{"n":DIGITS,"s":"\\ud800"}', '{"n":DIGITS,"s":NaN}', '{"n":DIGITS', '{"n":0DIGITS}', '{"n":DIGITS.}'):
+        with pytest.raises(ValueError, match=r"."):
+            canonical_json.decode(wrong.replace("DIGITS", digits))
