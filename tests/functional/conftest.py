@@ -13,6 +13,9 @@ from tests.support.server import ServerProcess
 
 NewUser = Callable[..., MatrixClient]
 
+# What a new installation has switched off, and the tests try.
+_OPTIONS = {"allow_guest_access": True, "login_via_existing_session": {"enabled": True}}
+
 
 @pytest.fixture(scope="session", params=database.ENGINES)
 def server(request: pytest.FixtureRequest, specification: Specification) -> Iterator[ServerProcess]:
@@ -20,7 +23,7 @@ def server(request: pytest.FixtureRequest, specification: Specification) -> Iter
     if request.param == "psycopg2":
         request.getfixturevalue("postgres")
     place = database.fresh(request.param, migrated=False)
-    running = ServerProcess(place).start()
+    running = ServerProcess(place, options=_OPTIONS).start()
     yield running
     running.stop()
     place.drop()
@@ -58,6 +61,13 @@ def alice(new_user: NewUser) -> MatrixClient:
 def bob(new_user: NewUser) -> MatrixClient:
     """Another new user."""
     return new_user()
+
+
+@pytest.fixture
+def guest(client: MatrixClient) -> MatrixClient:
+    """A new guest."""
+    client.signed_in(client.post("/register", {}, query={"kind": "guest"}, token=None))
+    return client
 
 
 @pytest.fixture
