@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrixd.config import Config, ConfigError, load
-from matrixd.config.database import DatabaseConfig
 from matrixd.ops import asking
 from matrixd.ops.asking import Refused
+from matrixd.ops.database import open_database
 from matrixd.ops.installation import PROGRAM
-from matrixd.storage import access_tokens, accounts, devices, migrations, refresh_tokens
-from matrixd.storage.engines import open_engine
-from matrixd.storage.engines.base import Connection, Mode
+from matrixd.storage import access_tokens, accounts, devices, refresh_tokens
+from matrixd.storage.engines.base import Connection
 from matrixd.storage.transaction import Transaction
 from matrixd.util import passwords, pid_file, processes
 from matrixd.util.exit_codes import Exit
@@ -40,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load([Path(path) for path in options.config or ["homeserver.yaml"]], read_files=False)
         user_id = _user_id(options.user, config.server.server_name)
-        _become_owner(config.database)
-        connection = _connect(config.database)
+        connection = open_database(config.database)
         try:
             _account(Transaction(connection), user_id)  # before the password is asked for
             reset = Reset(user_id, _password_hash(options, config), _logout(options))
@@ -118,36 +116,6 @@ def _password_hash(options: argparse.Namespace, config: Config) -> str:
 
 def _logout(options: argparse.Namespace) -> bool:
     return asking.yes("Log the user out everywhere?") if options.logout is None else bool(options.logout)
-
-
-def _become_owner(database: DatabaseConfig) -> None:
-    """As root, become the owner of SQLite's file: files that root makes beside it would shut the server out."""
-    if database.path is None:
-        return
-    if not database.path.exists():
-        raise Refused(f"There is no database at {database.path}. Start the server once.")
-    owner = database.path.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
-
-
-def _connect(database: DatabaseConfig) -> Connection:
-    engine = open_engine(database)
-    try:
-        connection = engine.connect(Mode.WRITE)
-    except Exception as error:  # each engine has its own kinds of errors; all of them mean the same here
-        raise Refused(f"The database cannot be opened: {error}") from error
-    newest = migrations.load()[-1].number
-    try:
-        at = int(connection.fetch("SELECT max(number) FROM schema_version", ())[0][0] or 0)
-    except Exception as error:  # likewise; an empty database has no such table
-        connection.close()
-        raise Refused(f"The database has no tables of matrixd: {error}") from error
-    if at != newest:
-        connection.close()
-        raise Refused(f"The database has schema {at}, this command knows {newest}. Start the server of this version.")
-    return connection
 
 
 def _tell_server(config: Config) -> str:
