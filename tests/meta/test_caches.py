@@ -11,7 +11,7 @@ from tests.meta.source import Module, assignments, dotted, modules
 
 # (file, name) -> why this one needs no part of the budget.
 ALLOWED = {
-    ("matrixd/storage/database.py", "_memo"): "numbers of ids, at most _MEMO_ENTRIES, dropped together",
+    ("matrixd/storage/writer.py", "_memo"): "numbers of ids, at most _MEMO_ENTRIES, dropped together",
     ("matrixd/util/lru.py", "_entries"): "the budget's own caches",
     ("matrixd/util/lru.py", "caches"): "one entry for each cache",
     ("matrixd/util/ratelimit.py", "_buckets"): "two floats for each of at most _MAX_KEYS keys",
