@@ -132,6 +132,7 @@ class _Process:
             Deferred.fromCoroutine(self._stop()).addErrback(self._failed)
 
     async def _stop(self) -> None:
+        self._master.database.hurry()
         await self._begun
         for listening in self._listening:
             await listening.stop()

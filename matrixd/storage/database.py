@@ -68,6 +68,7 @@ class Database:
             threading.Thread(target=self._read_loop, name=f"database-reader-{n}", daemon=True) for n in range(readers)
         ]
         self._stopping = False
+        self._is_hasty = False
 
     @property
     def counters(self) -> Counters:
@@ -85,9 +86,14 @@ class Database:
         for thread in self._threads:
             thread.start()
 
+    def hurry(self) -> None:
+        """From now on what the database cannot do at once fails, instead of waiting for better times."""
+        self._is_hasty = self._writer.is_hasty = True
+
     def stop(self) -> None:
         """Finish what waits, then close; blocks until it is done."""
-        self._stopping = self._writer.is_stopping = True
+        self.hurry()
+        self._stopping = True
         self._writes.put(None)
         for _ in self._threads[1:]:
             self._reads.put(None)
@@ -173,7 +179,7 @@ class Database:
                 if not holder.recover(error):
                     return
                 work.error = unavailable(error)
-                if time.monotonic() > work.deadline or self._stopping:
+                if time.monotonic() > work.deadline or self._is_hasty:
                     return
                 time.sleep(retry_delay(attempt))
                 attempt += 1

@@ -58,7 +58,7 @@ class Writer:
     def __init__(self, engine: Engine, waiting: "queue.SimpleQueue[Work | None]", deliver: Deliver) -> None:
         self.counters = Counters()
         #: Set when the server stops: what cannot be done at once is given up.
-        self.is_stopping = False
+        self.is_hasty = False
         self._waiting = waiting
         self._deliver = deliver
         self._master = ConnectionHolder(engine, Mode.MASTER)
@@ -243,7 +243,7 @@ class Writer:
         """Tell those whose time is over, in the group and behind it."""
         while True:
             now = time.monotonic()
-            over = [work for work in group if work.deadline <= now or self.is_stopping]
+            over = [work for work in group if work.deadline <= now or self.is_hasty]
             for work in over:
                 work.error = unavailable(reason)
             self._end([], over)

@@ -220,6 +220,16 @@ class ServerProcess(Installation):
 
     def start(self, within_s: float = START_WITHIN_S) -> ServerProcess:
         """Starts the process and returns when it answers. Raises AssertionError with the end of its log."""
+        self.launch()
+        try:
+            self.wait_until_it_answers(within_s)
+        except AssertionError:
+            self.kill()
+            raise
+        return self
+
+    def launch(self) -> None:
+        """Starts the process without waiting for anything."""
         assert not self.is_running, "the server is running already"
         with (self.directory / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -230,23 +240,22 @@ class ServerProcess(Installation):
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def wait(self, within_s: float = STOP_WITHIN_S) -> int:
+        """Waits for the process to end by itself, and returns its exit status. Raises AssertionError if it stays."""
+        assert self._process is not None, "the server was not started"
         try:
-            self.wait_until_it_answers(within_s)
-        except AssertionError:
+            return self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
             self.kill()
-            raise
-        return self
+            raise AssertionError(f"the server did not end within {within_s} s\n{self.log_tail()}") from None
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = STOP_WITHIN_S) -> int:
         """Ends the process as an administrator does, and returns its exit status. Raises AssertionError if it stays."""
         if self._process is None:
             return 0
         self._process.send_signal(number)
-        try:
-            return self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"the server did not stop within {within_s} s\n{self.log_tail()}") from None
+        return self.wait(within_s)
 
     def kill(self) -> None:
         """kill -9."""
