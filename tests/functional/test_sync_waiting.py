@@ -130,7 +130,7 @@ def test_wrong_parameters_are_named(alice: MatrixClient, name: str, value: str) 
 
 
 @pytest.mark.parametrize("engine", database.ENGINES)
-def test_a_token_goes_on_after_a_restart(engine: str, request: pytest.FixtureRequest) -> None:
+def test_a_token_goes_on_after_a_restart(engine: database.EngineName, request: pytest.FixtureRequest) -> None:
     if engine == "psycopg2":
         request.getfixturevalue("postgres")
     place = database.fresh(engine, migrated=False)
