@@ -296,7 +296,7 @@ def _store_state(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
     room_state.apply(
         tx,
         [
-            room_state.StateChange(n.room_nid, n.key_nid, n.pos, n.event_nid)
+            room_state.StateChange(n.room_nid, n.key_nid, n.pos, n.event_nid, n.pending.replaces is not None)
             for n in numbered
             if n.key_nid is not None
         ],

@@ -18,23 +18,55 @@ class StateChange:
     key_nid: int
     pos: int
     event_nid: int
+    #: False: the room has had no event of the key so far.
+    replaces: bool
 
 
 def key_nids(tx: Transaction, keys: Iterable[StateKey]) -> dict[StateKey, int]:
     """The number of each pair of type and state key; new pairs get one. For write transactions."""
+    wanted = dict.fromkeys(keys)
     found = {}
-    for key in dict.fromkeys(keys):
+    for key in wanted:
         number = tx.recall(("state_keys", key))
-        if number is None:
-            row = tx.one("SELECT key_nid FROM state_keys WHERE type = ? AND state_key = ?", key)
-            if row is None:
-                number = tx.next_id("state_keys")
-                tx.execute("INSERT INTO state_keys (key_nid, type, state_key) VALUES (?, ?, ?)", (number, *key))
-            else:
-                number = row[0]
+        if number is not None:
+            found[key] = int(number)
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        stored = _find_keys(tx, missing)
+        stored.update(_create_keys(tx, [key for key in missing if key not in stored]))
+        for key, number in stored.items():
             tx.learn(("state_keys", key), number)
-        found[key] = number
+        found.update(stored)
     return found
+
+
+def _find_keys(tx: Transaction, keys: Collection[StateKey]) -> dict[StateKey, int]:
+    condition, params = _among_keys(tx, keys)
+    rows = tx.all(f"SELECT type, state_key, key_nid FROM state_keys WHERE {condition}", params)
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _create_keys(tx: Transaction, keys: Sequence[StateKey]) -> dict[StateKey, int]:
+    if not keys:
+        return {}
+    first = tx.next_id("state_keys", len(keys))
+    made = {key: first + index for index, key in enumerate(keys)}
+    tx.insert_many("state_keys", ("key_nid", "type", "state_key"), [(number, *key) for key, number in made.items()])
+    return made
+
+
+def _among_keys(tx: Transaction, keys: Iterable[StateKey]) -> tuple[str, list[object]]:
+    """A condition on `state_keys` that it is one of some keys, of which there is one at least, and its parameters."""
+    by_type: dict[str, list[str]] = {}
+    for event_type, state_key in keys:
+        by_type.setdefault(event_type, []).append(state_key)
+    conditions: list[str] = []
+    params: list[object] = []
+    for event_type, state_keys in by_type.items():
+        condition, parameter = tx.among("state_key", state_keys)
+        conditions.append(f"(type = ? AND {condition})")
+        params += [event_type, parameter]
+    return " OR ".join(conditions), params
 
 
 def apply(tx: Transaction, changes: Iterable[StateChange]) -> None:
@@ -46,7 +78,7 @@ def apply(tx: Transaction, changes: Iterable[StateChange]) -> None:
         before = opened.get(place)
         if before is not None:
             rows.append((before.room_nid, before.key_nid, before.pos, change.pos, before.event_nid))
-        else:
+        elif change.replaces:
             tx.execute(
                 "UPDATE room_state SET valid_to = ? WHERE room_nid = ? AND key_nid = ? AND valid_to IS NULL",
                 (change.pos, change.room_nid, change.key_nid),
@@ -100,21 +132,13 @@ def of_keys(
     tx: Transaction, room_nid: int, keys: Collection[StateKey], at: int | None = None
 ) -> dict[StateKey, StoredEvent]:
     """The state of some keys, as far as the room has them: current, or after position `at`."""
+    if not keys:
+        return {}
     moment, params = _moment(at)
-    found: dict[StateKey, StoredEvent] = {}
-    by_type: dict[str, list[str]] = {}
-    for event_type, state_key in keys:
-        by_type.setdefault(event_type, []).append(state_key)
-    if not by_type:
-        return found
-    conditions, values = [], []
-    for event_type, state_keys in by_type.items():
-        condition, parameter = tx.among("state_key", state_keys)
-        conditions.append(f"(type = ? AND {condition})")
-        values += [event_type, parameter]
+    condition, values = _among_keys(tx, keys)
     query = (
         "e.event_nid IN (SELECT s.event_nid FROM room_state s WHERE s.room_nid = ? AND s.key_nid IN"
-        f" (SELECT key_nid FROM state_keys WHERE {' OR '.join(conditions)}) AND {moment})"
+        f" (SELECT key_nid FROM state_keys WHERE {condition}) AND {moment})"
     )
     return _mapped(select(tx, query, (room_nid, *values, *params)))
 
