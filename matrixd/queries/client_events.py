@@ -182,13 +182,17 @@ class _Rendering:
         before = details.replaced.get(stored.event_nid)
         redaction = details.redactions.get(stored.redacted_by) if stored.redacted_by is not None else None
         bundle = self._bundle(stored)
-        if before is None and redaction is None and bundle is None:
+        stripped = details.stripped.get(stored.event_nid)
+        if before is None and redaction is None and bundle is None and stripped is None:
             return b""
-        return _members(
-            before[0].event if before is not None else None,
-            before is not None and before[1],
-            self.event(redaction) if redaction is not None else None,
-            bundle,
+        is_knock = stored.event.membership == "knock"
+        return unsigned_members(
+            prev_content=before[0].event.content if before is not None and before[1] else None,
+            replaces_state=before[0].event.event_id if before is not None else None,
+            redacted_because=self.event(redaction) if redaction is not None else None,
+            relations=bundle,
+            invite_room_state=None if is_knock else stripped,
+            knock_room_state=stripped if is_knock else None,
         )
 
     def _bundle(self, stored: StoredEvent) -> bytes | None:
@@ -218,14 +222,11 @@ def load_shown(
     return histories, event_details.load(tx, viewer, histories, shown, replaced, bundled=bundled)
 
 
-def _members(
-    replaced: Event | None, may_see: bool, redacted_because: bytes | None = None, bundle: bytes | None = None
-) -> bytes:
+def _members(replaced: Event | None, may_see: bool, redacted_because: bytes | None = None) -> bytes:
     return unsigned_members(
         prev_content=replaced.content if replaced is not None and may_see else None,
         replaces_state=replaced.event_id if replaced is not None else None,
         redacted_because=redacted_because,
-        relations=bundle,
     )
 
 

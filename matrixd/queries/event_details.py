@@ -6,6 +6,7 @@ page of plain messages one, which reads an index alone.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matrixd.core import relations
 from matrixd.core.relations import REFERENCE, REPLACE, THREAD
@@ -50,6 +51,8 @@ class Details:
     threads: Mapping[str, ThreadDetails] = field(default_factory=dict)
     #: By event_id: the IDs of the events that reference it.
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    #: By event_nid of an invite or a knock: stripped state, for the user whom it is about.
+    stripped: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def load(

@@ -81,10 +81,13 @@ def test_events_tell_what_is_beside_the_history(alice: MatrixClient, bob: Matrix
 
 def test_events_tell_ones_own_membership(alice: MatrixClient, bob: MatrixClient) -> None:
     start = events(bob)["end"]
-    room = alice.create_room(preset="private_chat", invite=[bob.user_id])
+    room = alice.create_room(preset="private_chat", invite=[bob.user_id], name="Two")
     answer = events(bob, start=start)
     (invite,) = [event for event in answer["chunk"] if "event_id" in event]
     assert (invite["state_key"], invite["content"]["membership"]) == (bob.user_id, "invite")
+    assert "Two" in [event["content"].get("name") for event in invite["unsigned"]["invite_room_state"]]
+    listed = room_in(bob.get("/initialSync"), room)["invite"]["unsigned"]["invite_room_state"]
+    assert listed == invite["unsigned"]["invite_room_state"]
     bob.join(room)
     said = alice.say(room, "hello")
     alice.kick(room, bob.user_id)

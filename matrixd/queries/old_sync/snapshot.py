@@ -9,10 +9,12 @@ from matrixd.core.filters import EventFilter, Filter, RoomFilter
 from matrixd.core.streams import RoomToken, Stream, StreamToken
 from matrixd.queries.account_data import PUSH_RULES, AccountDataChanges
 from matrixd.queries.client_events import ClientEvents, json_array, json_object
+from matrixd.queries.event_details import Details, Histories
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.feed import Feed
 from matrixd.queries.old_sync import form
 from matrixd.queries.old_sync.form import RoomPart
+from matrixd.queries.old_sync.stream import load_told
 from matrixd.queries.presence import Presence
 from matrixd.queries.sync.left import LeftRooms
 from matrixd.queries.sync.load import RoomAsk, load_rooms
@@ -22,6 +24,7 @@ from matrixd.queries.user_rooms import RoomEntry, UserRooms, UserRoomsIndex
 from matrixd.storage import events, rooms
 from matrixd.storage.database import Database
 from matrixd.storage.stored_event import StoredEvent
+from matrixd.storage.transaction import Transaction
 
 #: Names and JSON.
 Members = list[tuple[str, bytes]]
@@ -100,9 +103,8 @@ class Snapshot:
         ]
         if not entries:
             return []
-        found = await self._database.read(events.by_nids, [entry.event_nid for entry in entries])
-        invites = [invite for invite in found.values() if invite.event.sender not in viewer.ignored]
-        shown = await self._client_events.render(viewer, invites, with_room_id=True)
+        invites, histories, details = await self._database.read(_invites, viewer, entries)
+        shown = self._client_events.assemble(histories, invites, details)
         return [_invite(stored, body) for stored, body in zip(invites, form.with_user_ids(shown, invites), strict=True)]
 
     async def _archived(
@@ -147,6 +149,14 @@ def _joined_ask(asked: SyncRequest, entry: RoomEntry, now: StreamToken) -> RoomA
         own_member=False,
         summary=False,
     )
+
+
+def _invites(
+    tx: Transaction, viewer: Viewer, entries: Sequence[RoomEntry]
+) -> tuple[list[StoredEvent], Histories, Details]:
+    found = events.by_nids(tx, [entry.event_nid for entry in entries])
+    invites = [invite for invite in found.values() if invite.event.sender not in viewer.ignored]
+    return invites, *load_told(tx, viewer, invites)
 
 
 def _invite(stored: StoredEvent, body: bytes) -> Members:

@@ -1,7 +1,7 @@
 """The events of some rooms in the order in which they came to the server: what `/events` answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from matrixd.queries.client_events import ClientEvents, json_array, json_object,
 from matrixd.queries.event_details import Details, Histories
 from matrixd.queries.event_visibility import Viewer, load_histories
 from matrixd.queries.old_sync import form
+from matrixd.queries.sync.invited import load_stripped_state
 from matrixd.storage import events
 from matrixd.storage.database import Database
 from matrixd.storage.stored_event import StoredEvent
@@ -90,8 +91,16 @@ def _load(tx: Transaction, viewer: Viewer, rooms: Mapping[int, int], after: int,
         first.setdefault(stored.room_nid, stored.pos or 0)
     seen = load_histories(tx, viewer, first)
     shown = [stored for stored in came if seen[stored.room_nid].may_see(stored) or _is_own(stored, viewer)]
-    histories, details = load_shown(tx, viewer, shown, bundled=True)
+    histories, details = load_told(tx, viewer, shown)
     return _Part(shown, histories, details, looked_at[-1] if len(positions) > limit else None)
+
+
+def load_told(tx: Transaction, viewer: Viewer, shown: Sequence[StoredEvent]) -> tuple[Histories, Details]:
+    """What it takes to render events; the viewer's own invites and knocks tell of the room."""
+    histories, details = load_shown(tx, viewer, shown, bundled=True)
+    outside = [stored for stored in shown if _is_own(stored, viewer) and stored.event.membership in ("invite", "knock")]
+    stripped = {stored.event_nid: load_stripped_state(tx, stored) for stored in outside}
+    return histories, replace(details, stripped=stripped)
 
 
 def _is_own(stored: StoredEvent, viewer: Viewer) -> bool:

@@ -10,6 +10,7 @@ from matrixd.queries.sync.request import SyncRequest
 from matrixd.queries.user_rooms import RoomEntry, UserRooms
 from matrixd.storage import events, room_state
 from matrixd.storage.database import Database
+from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
 
 _SECTION_OF = {"invite": "invite_state", "knock": "knock_state"}
@@ -44,12 +45,12 @@ class InvitedRooms:
 def _stripped_states(tx: Transaction, entries: Sequence[RoomEntry]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Of each room: who sent the newest membership, and the stripped state."""
     members = events.by_nids(tx, [entry.event_nid for entry in entries])
-    found = []
-    for entry in entries:
-        member = members[entry.event_nid].event
-        keys = [(event_type, "") for event_type in STRIPPED_STATE_TYPES]
-        state = room_state.of_keys(tx, entry.room.room_nid, [*keys, ("m.room.member", member.sender)], entry.pos)
-        found.append(
-            (member.sender, stripped_state({key: item.event for key, item in state.items()}, member))
-        )
-    return found
+    found = [members[entry.event_nid] for entry in entries]
+    return [(member.event.sender, load_stripped_state(tx, member)) for member in found]
+
+
+def load_stripped_state(tx: Transaction, member: StoredEvent) -> list[dict[str, Any]]:
+    """What the target of an invite, or someone who knocks, is told of the room: its state as of then, stripped."""
+    keys = [*((event_type, "") for event_type in STRIPPED_STATE_TYPES), ("m.room.member", member.event.sender)]
+    state = room_state.of_keys(tx, member.room_nid, keys, member.pos)
+    return stripped_state({key: item.event for key, item in state.items()}, member.event)
