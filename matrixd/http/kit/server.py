@@ -8,17 +8,17 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
+from twisted.web.http import HTTPFactory, Request, datetimeToString
 
-from matrixd.http.kit.connection import Connection
+from matrixd.http.kit.channel import MatrixChannel
 from matrixd.http.kit.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 
+#: An idle connection is kept open so long, in seconds.
+IDLE_S = 90
 #: How often connections that ought to have ended are looked for, in seconds.
 SWEEP_S = 5.0
 #: Requests that are under way when the server stops may go on so long, in seconds.
@@ -46,17 +46,20 @@ class TrustedProxies:
         return any(address in network for network in self.networks)
 
 
-class MatrixSite(Factory):
+class MatrixSite(HTTPFactory):
     """Makes the connections of one listener, and ends them. `reactor` has the time."""
 
+    protocol = MatrixChannel  # type: ignore[assignment]
     noisy = False
+    # zope's interfaces mean nothing to the type checker.
+    reactor: Any
 
     def __init__(self, dispatcher: Dispatcher, trusted_proxies: TrustedProxies, reactor: Any = _reactor) -> None:
+        super().__init__(timeout=IDLE_S, reactor=reactor)
         self.dispatcher = dispatcher
         self.is_stopping = False
         self._trusted_proxies = trusted_proxies
-        self._reactor = reactor
-        self._open: set[Connection] = set()
+        self._open: set[MatrixChannel] = set()
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
         self._all_closed: Deferred[None] | None = None
@@ -66,11 +69,11 @@ class MatrixSite(Factory):
         self._last_forwarded: tuple[str, bytes | None] = ("", None)
         self._last_client_ip = "unix"
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection:
-        """The connection of a new peer."""
-        connection = Connection(self)
-        connection.factory = self
-        return connection
+    def startFactory(self) -> None:
+        """Open no access log, and run no clock for one."""
+
+    def log(self, request: Request) -> None:
+        """Log no requests: a URL may hold an access token. Metrics count them, and errors are logged where they are."""
 
     async def stop(self, grace_seconds: float = GRACE_S) -> None:
         """Let the requests under way finish, and close all connections; to be called when the port is closed.
@@ -78,33 +81,33 @@ class MatrixSite(Factory):
         What waits for news is told to answer at once (`Call.on_shutdown`).
         """
         self.is_stopping = True
-        for connection in list(self._open):
-            connection.shut_down()
+        for channel in list(self._open):
+            channel.shut_down()
         if self._open:
             self._all_closed = Deferred()
-            cut = self._reactor.callLater(grace_seconds, self._cut)
+            cut = self.reactor.callLater(grace_seconds, self._cut)
             await self._all_closed
             if cut.active():
                 cut.cancel()
 
     def _cut(self) -> None:
-        busy = sum(connection.is_busy for connection in self._open)
+        busy = sum(channel.is_busy for channel in self._open)
         if busy:
             logger.warning("stopping while %d requests are not answered", busy)
-        for connection in list(self._open):
-            connection.abort()
+        for channel in list(self._open):
+            channel.abort()
 
     # For the connections
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, channel: MatrixChannel) -> None:
         """Watch a connection."""
-        self._open.add(connection)
+        self._open.add(channel)
         if not self._sweeping.running:
             self._sweeping.start(SWEEP_S, now=False).addErrback(_log_failure)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, channel: MatrixChannel) -> None:
         """Forget a connection."""
-        self._open.discard(connection)
+        self._open.discard(channel)
         if not self._open:
             if self._sweeping.running:
                 self._sweeping.stop()
@@ -114,19 +117,19 @@ class MatrixSite(Factory):
 
     def seconds(self) -> float:
         """The time of deadlines."""
-        seconds: float = self._reactor.seconds()
+        seconds: float = self.reactor.seconds()
         return seconds
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Call back from the reactor."""
-        self._reactor.callLater(0, callback)
+        self.reactor.callLater(0, callback)
 
     def date(self) -> bytes:
-        """The `Date` header, made once a second."""
-        now = int(self._reactor.seconds())
+        """What the `Date` header says, made once a second."""
+        now = int(self.reactor.seconds())
         if now != self._date_second:
             self._date_second = now
-            self._date = b"Date: %b\r\n" % datetimeToString(now)
+            self._date = datetimeToString(now)
         return self._date
 
     def client_ip(self, peer: str, forwarded: bytes | None) -> str:
@@ -151,8 +154,8 @@ class MatrixSite(Factory):
 
     def _sweep(self) -> None:
         now = self.seconds()
-        for connection in [connection for connection in self._open if connection.deadline <= now]:
-            connection.expire()
+        for channel in [channel for channel in self._open if channel.deadline <= now]:
+            channel.timeoutConnection()
 
 
 def _log_failure(failure: Failure) -> None:

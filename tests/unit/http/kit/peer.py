@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from matrixd.core.errors import MatrixError
 from matrixd.http.kit.call import Answer, Call
-from matrixd.http.kit.connection import Connection
+from matrixd.http.kit.channel import MatrixChannel
 from matrixd.http.kit.dispatch import Dispatcher
 from matrixd.http.kit.metrics import RequestMetrics
 from matrixd.http.kit.route import Auth, Route, Router
@@ -32,6 +32,8 @@ ADMIN = Requester("@admin:test", 3, "ADMIN", 3, b"", is_admin=True)
 LOCKED = Requester("@locked:test", 4, "LOCKED", 4, b"", is_locked=True)
 TOKENS = {"alice": ALICE, "guest": GUEST, "admin": ADMIN, "locked": LOCKED}
 MAX_BODY = 1000
+#: The body of the answer of `large`, in bytes.
+LARGE = 6 * 1024 * 1024
 _ROOM = "/_matrix/client/v3/rooms/{roomId}"
 
 
@@ -80,6 +82,7 @@ class Endpoints:
         self.waiting: list[Deferred[object]] = []
         self.ended: list[str] = []
         self.calls: list[Call] = []
+        self.large_answers = 0
 
     def routes(self) -> list[Route]:
         return [
@@ -95,6 +98,7 @@ class Endpoints:
             Route("POST", "/_matrix/client/v3/typed", self.typed, spec="x", auth=Auth.NONE),
             Route("POST", "/_matrix/client/v3/form", self.form, spec="x", auth=Auth.NONE, takes_form=True),
             Route("GET", "/_matrix/client/v3/wait", self.wait, spec="x", auth=Auth.NONE),
+            Route("GET", "/_matrix/client/v3/large", self.large, spec="x", auth=Auth.NONE),
             Route("GET", "/_matrix/client/v3/fail", self.fail, spec="x", auth=Auth.NONE),
             Route("GET", "/_matrix/client/v3/page", self.page, spec="x", auth=Auth.NONE),
             Route("GET", "/_matrix/client/v3/injected", self.injected, spec="x", auth=Auth.NONE),
@@ -123,6 +127,10 @@ class Endpoints:
         call.on_shutdown(lambda: done.callback({"stopped": True}))
         return await done
 
+    async def large(self, call: Call) -> object:
+        self.large_answers += 1
+        return Answer(200, b"x" * LARGE, b"text/plain")
+
     async def fail(self, call: Call) -> object:
         raise RuntimeError("the secret inside")
 
@@ -150,6 +158,15 @@ class Parsed:
         return str(self.json["errcode"])
 
 
+class _Transport(StringTransportWithDisconnection):
+    """One that can be closed on one side."""
+
+    has_ended = False
+
+    def loseWriteConnection(self) -> None:
+        self.has_ended = True
+
+
 class Peer:
     """A client without a socket."""
 
@@ -157,17 +174,18 @@ class Peer:
 
     def __init__(self, site: MatrixSite, address: str) -> None:
         self.site = site
-        self.transport = StringTransportWithDisconnection(peerAddress=IPv4Address("TCP", address, 4711))
-        self.connection: Connection = site.buildProtocol(None)
-        self.transport.protocol = self.connection
-        self.connection.makeConnection(self.transport)
+        self.transport = _Transport(peerAddress=IPv4Address("TCP", address, 4711))
+        channel = site.buildProtocol(None)
+        assert isinstance(channel, MatrixChannel)
+        self.channel = self.transport.protocol = channel
+        channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> Peer:
-        self.connection.dataReceived(data)
+        self.channel.dataReceived(data)
         return self
 
     def disconnect(self) -> None:
-        self.connection.connectionLost(Failure(ConnectionDone()))
+        self.channel.connectionLost(Failure(ConnectionDone()))
 
     def written(self) -> bytes:
         """The bytes that have come since the last time."""
@@ -187,7 +205,7 @@ class Peer:
             head, _, data = data.partition(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")
             version, status, _ = first.split(" ", 2)
-            assert version == "HTTP/1.1"
+            assert version in ("HTTP/1.1", "HTTP/1.0")
             pairs = [line.split(": ", 1) for line in lines]
             headers = {name.lower(): value for name, value in pairs}
             assert len(headers) == len(pairs), "a header is there twice"

