@@ -8,7 +8,7 @@ database. What concerns one user alone (receipts, what the user sends, differenc
 user's counts when it comes by. Whatever cannot be told from memory is counted anew from the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from matrixd.core.streams import Stream, StreamToken
@@ -24,6 +24,8 @@ from matrixd.util.single_flight import SingleFlight
 MAX_LOG = 512
 #: How often a count is begun anew when what came by meanwhile cannot be applied to it.
 _ATTEMPTS = 3
+#: Rooms that are counted in one transaction.
+_ROOMS_PER_READ = 100
 _LOG_BYTES = 400
 _ITEM_BYTES = 120
 _COUNTS_BYTES = 500
@@ -161,6 +163,9 @@ def _counts(pairs: Mapping[str, tuple[int, int]]) -> Counts:
     return Counts(pairs.get(MAIN, (0, 0)), threads)
 
 
+_CameBy = list[EventRow | ReceiptRow]
+
+
 class UnreadCounts:
     """Answers with the unread counts of joined local users, from memory where it can."""
 
@@ -170,8 +175,8 @@ class UnreadCounts:
         self._logs = budget.cache("unread_logs", int, _Log)
         self._users = budget.cache("unread_counts", tuple[int, int], _Unread)
         self._reads: SingleFlight[tuple[int, int], Counts] = SingleFlight()
-        #: What comes by while a user is counted from the database; as many entries as there are such reads.
-        self._came_by: dict[tuple[int, int], list[EventRow | ReceiptRow]] = {}
+        #: What comes by while a user is counted from the database: a list for each such read.
+        self._came_by: dict[tuple[int, int], list[_CameBy]] = {}
         feed.subscribe(EventRow, self._on_event)
         feed.subscribe(ReceiptRow, self._on_receipt)
 
@@ -194,23 +199,47 @@ class UnreadCounts:
             return known
         return await self._reads.run((user_nid, room_nid), lambda: self._count(user_nid, room_nid))
 
+    async def prefetch(self, user_nid: int, room_nids: Iterable[int]) -> None:
+        """Have the counts of a user's rooms in memory, as far as it holds them, with few reads."""
+        missing = [room_nid for room_nid in room_nids if self.cached(user_nid, room_nid) is None]
+        for start in range(0, len(missing), _ROOMS_PER_READ):
+            await self._read(user_nid, missing[start : start + _ROOMS_PER_READ])
+
     async def _count(self, user_nid: int, room_nid: int) -> Counts:
         stored = None
         for _ in range(_ATTEMPTS):
-            log = self._log(room_nid)
-            begin = log.begin
-            came_by = self._came_by[user_nid, room_nid] = []
-            try:
-                stored = await self._database.read(read_marks.unread, user_nid, room_nid)
-            finally:
-                del self._came_by[user_nid, room_nid]
-            unread = _Unread(log, begin, stored)
-            is_kept = self._logs.get(room_nid) is log and unread.is_usable
-            if is_kept and all(_apply(unread, user_nid, row) for row in came_by):
-                self._users.put((user_nid, room_nid), unread, unread.size)
-                return unread.counts()
+            stored = (await self._read(user_nid, [room_nid]))[room_nid]
+            known = self.cached(user_nid, room_nid)
+            if known is not None:
+                return known
         assert stored is not None
         return _counts(stored.counts)
+
+    async def _read(self, user_nid: int, room_nids: Sequence[int]) -> dict[int, read_marks.Unread]:
+        """Count from the database, and keep those counts to which all can be applied that came by meanwhile."""
+        logs = {room_nid: self._log(room_nid) for room_nid in room_nids}
+        begins = {room_nid: log.begin for room_nid, log in logs.items()}
+        came_by: dict[int, _CameBy] = {room_nid: [] for room_nid in room_nids}
+        for room_nid, rows in came_by.items():
+            self._came_by.setdefault((user_nid, room_nid), []).append(rows)
+        try:
+            stored = await self._database.read(read_marks.unread_in, user_nid, room_nids)
+        finally:
+            for room_nid, rows in came_by.items():
+                self._stop_noting((user_nid, room_nid), rows)
+        for room_nid, log in logs.items():
+            unread = _Unread(log, begins[room_nid], stored[room_nid])
+            is_kept = self._logs.get(room_nid) is log and unread.is_usable
+            if is_kept and all(_apply(unread, user_nid, row) for row in came_by[room_nid]):
+                self._users.put((user_nid, room_nid), unread, unread.size)
+        return stored
+
+    def _stop_noting(self, key: tuple[int, int], rows: _CameBy) -> None:
+        others = [each for each in self._came_by[key] if each is not rows]
+        if others:
+            self._came_by[key] = others
+        else:
+            del self._came_by[key]
 
     def _log(self, room_nid: int) -> _Log:
         log = self._logs.get(room_nid)
@@ -237,8 +266,7 @@ class UnreadCounts:
 
     def _take(self, user_nid: int, row: EventRow | ReceiptRow) -> None:
         key = (user_nid, row.room_nid)
-        came_by = self._came_by.get(key)
-        if came_by is not None:
+        for came_by in self._came_by.get(key, ()):
             came_by.append(row)
         if key not in self._users:
             return

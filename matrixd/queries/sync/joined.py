@@ -52,6 +52,9 @@ class JoinedRooms:
         from_memory = [self._from_memory(request, item, now, sent) for item in news]
         rooms = await self._from_database(request, news, from_memory, now)
         states = [self._state(request, room, sent, carried) for room in rooms]
+        await self._unread.prefetch(
+            request.user_nid, [room.news.entry.room.room_nid for room in rooms if room.data is not None]
+        )
         sections = {}
         for room, state in zip(rooms, states, strict=True):
             section = await self._section(request, room, state)
