@@ -143,6 +143,23 @@ def of_keys(
     return _mapped(select(tx, query, (room_nid, *values, *params)))
 
 
+def in_rooms(
+    tx: Transaction, room_nids: Collection[int], keys: Collection[StateKey], at: int
+) -> dict[int, dict[StateKey, StoredEvent]]:
+    """The state of some keys, one at least, in each of some rooms after position `at`, by room."""
+    rooms, parameter = tx.among("s.room_nid", list(room_nids))
+    condition, values = _among_keys(tx, keys)
+    moment, params = _moment(at)
+    query = (
+        f"e.event_nid IN (SELECT s.event_nid FROM room_state s WHERE {rooms} AND s.key_nid IN"
+        f" (SELECT key_nid FROM state_keys WHERE {condition}) AND {moment})"
+    )
+    found: dict[int, dict[StateKey, StoredEvent]] = {}
+    for item in select(tx, query, (parameter, *values, *params)):
+        found.setdefault(item.room_nid, {})[item.event.key] = item
+    return found
+
+
 def changed_between(tx: Transaction, room_nid: int, after: int, up_to: int) -> dict[StateKey, StoredEvent]:
     """The state after position `up_to` for those keys that changed after position `after`."""
     query = (

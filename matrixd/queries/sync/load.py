@@ -18,6 +18,8 @@ from matrixd.storage.transaction import Transaction
 #: A filter that lets hardly anything pass must not make us read a whole room.
 _MAX_PAGES = 5
 _MAX_HEROES = 5
+_NAME = ("m.room.name", "")
+_ALIAS = ("m.room.canonical_alias", "")
 #: Rooms that are read in one transaction: others get their turn between.
 _ROOMS_PER_READ = 20
 
@@ -82,16 +84,17 @@ async def load_rooms(database: Database, asks: Sequence[RoomAsk]) -> list[tuple[
 
 def load(tx: Transaction, asks: Sequence[RoomAsk]) -> Loaded:
     """The answer to some asks of one viewer, in their order."""
-    rooms = [_load_room(tx, ask) for ask in asks]
+    named = _named(tx, asks)
+    rooms = [_load_room(tx, ask, named) for ask in asks]
     shown = [item for room in rooms for item in room.timeline]
     histories, details = load_shown(tx, asks[0].viewer, shown, bundled=True)
     state = [item for room in rooms for item in room.state.values()]
     return Loaded(rooms, histories, details, event_details.load_plain(tx, state))
 
 
-def _load_room(tx: Transaction, ask: RoomAsk) -> RoomData:
+def _load_room(tx: Transaction, ask: RoomAsk, named: Set[int]) -> RoomData:
     timeline = _TimelineReader(tx, ask).read()
-    heroes = _heroes(tx, ask) if ask.summary else None
+    heroes = _heroes(tx, ask) if ask.summary and ask.room_nid not in named else None
     state = _state(tx, ask, timeline, heroes or ())
     return RoomData(timeline.events, timeline.limited, timeline.start, state, heroes, timeline.is_heard)
 
@@ -239,11 +242,22 @@ def _state_of_span(
     return state
 
 
-def _heroes(tx: Transaction, ask: RoomAsk) -> Sequence[str] | None:
-    """The first members but the user, unless the room has a name. Source: `GET /sync`, `m.heroes`."""
-    named = room_state.of_keys(tx, ask.room_nid, [("m.room.name", ""), ("m.room.canonical_alias", "")], ask.up_to)
-    name, alias = named.get(("m.room.name", "")), named.get(("m.room.canonical_alias", ""))
-    if (name is not None and room_name(name.event)) or (alias is not None and canonical_alias(alias.event)):
-        return None
+def _named(tx: Transaction, asks: Sequence[RoomAsk]) -> set[int]:
+    """Those of the rooms, as far as a summary is wanted, that have a name or a canonical alias."""
+    rooms: dict[int, list[int]] = {}
+    for ask in asks:
+        if ask.summary:
+            rooms.setdefault(ask.up_to, []).append(ask.room_nid)
+    found = set()
+    for up_to, room_nids in rooms.items():
+        for room_nid, state in room_state.in_rooms(tx, room_nids, (_NAME, _ALIAS), up_to).items():
+            name, alias = state.get(_NAME), state.get(_ALIAS)
+            if (name is not None and room_name(name.event)) or (alias is not None and canonical_alias(alias.event)):
+                found.add(room_nid)
+    return found
+
+
+def _heroes(tx: Transaction, ask: RoomAsk) -> Sequence[str]:
+    """The first members but the user. Source: `GET /sync`, `m.heroes`."""
     heroes = room_members.first(tx, ask.room_nid, ask.viewer.user_nid, ("join", "invite"), _MAX_HEROES)
     return heroes or room_members.first(tx, ask.room_nid, ask.viewer.user_nid, ("leave", "ban"), _MAX_HEROES)
