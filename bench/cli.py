@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a scenario could not be run."""
     options = _parser().parse_args(arguments)
     scale = QUICK if options.quick else FULL
+    scale = dataclasses.replace(scale, rooms=options.rooms or scale.rooms)
     servers = options.servers or (["matrixd"] if options.quick else list(programs.SERVERS))
     chosen = [name for name in SCENARIOS if not options.only or name in options.only]
     compared = [_program(name, options) for name in servers]
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_names_of(SCENARIOS), help=f"scenarios, of {','.join(SCENARIOS)}")
     parser.add_argument("--servers", type=_names_of(programs.SERVERS), help="default: matrixd,synapse")
     parser.add_argument("--engines", type=_names_of(ENGINES), default=list(ENGINES), help="default: sqlite3,psycopg2")
+    parser.add_argument("--rooms", type=int, help=f"of the initial sync (default: {FULL.rooms})")
     parser.add_argument("--matrixd-python", help="python that has matrixd (default: .venv of the repository)")
     parser.add_argument("--synapse-python", help="python that has Synapse (default: installs it into bench/.venv)")
     parser.add_argument("--work-dir", help="where databases and logs are made, and removed (default: TMPDIR)")
