@@ -18,8 +18,8 @@ BODY_S = 60.0
 SLOWEST_RATE = 2048
 #: A client that reads nothing of its answer is dropped after this.
 UNREAD_S = 90.0
-#: So long a connection may take to close. What its client still sends of a refused request is thrown away: were the
-#: connection cut at once, the client would see a broken connection instead of the refusal.
+#: So long a client may take to close whose request was refused before its end. What it still sends is thrown away: were
+#: the connection cut at once, the client would see a broken connection instead of the refusal.
 LINGER_S = 15.0
 
 _NEVER = float("inf")
@@ -112,8 +112,7 @@ class MatrixChannel(HTTPChannel):
         """Go on to the body, unless it is announced as too long."""
         if self.length != 0:
             request = self.requests[-1]
-            request.method, request.uri, request.clientproto = self._line.split()
-            request.limit = self.factory.dispatcher.max_body(request.method, request.uri.partition(b"?")[0])
+            request.begin(self._line)
             if self.length is not None and self.length > request.limit:
                 request.refuse(responses.too_large(request.limit))
                 return
@@ -182,7 +181,7 @@ class MatrixChannel(HTTPChannel):
         self._is_closing = True
         self._is_reading = False
         self.clearLineBuffer()
-        self.deadline = self.factory.seconds() + LINGER_S
+        self.deadline = self.factory.seconds() + (LINGER_S if is_sending else UNREAD_S)
         lose_write = getattr(self.transport, "loseWriteConnection", None)
         if is_sending and lose_write is not None:
             self.transport.unregisterProducer()

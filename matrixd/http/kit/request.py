@@ -1,7 +1,7 @@
 """A request on Twisted's web server: what came goes to the dispatcher, and its answer back to the client."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -48,11 +48,20 @@ class MatrixRequest(Request):
     #: How many bytes the body may have, and how many have come.
     limit = 0
     size = 0
+    # What to do when the client goes away, and when the server stops.
+    _gone: Sequence[Callable[[], None]] = ()
+    _stopping: Sequence[Callable[[], None]] = ()
 
     # Reading
 
     def parseCookies(self) -> None:
         """Nobody here asks for cookies."""
+
+    def begin(self, line: bytes) -> None:
+        """Learn from the first line how long the body may be."""
+        self.method, self.uri, self.clientproto = line.split()
+        path = _origin_form(self.uri).partition(b"?")[0]
+        self.limit = self.channel.factory.dispatcher.max_body(self.method, path)
 
     def gotLength(self, length: int | None) -> None:
         """Make room for the body. Twisted would write a long one to a file, which blocks; ours are bounded."""
@@ -76,8 +85,6 @@ class MatrixRequest(Request):
     def process(self) -> None:
         """Answer the request."""
         self.path, _, query = _origin_form(self.uri).partition(b"?")
-        self._gone: list[Callable[[], None]] = []
-        self._stopping: list[Callable[[], None]] = []
         try:
             arguments = parse_query(query)
         except MatrixError as error:
@@ -85,6 +92,8 @@ class MatrixRequest(Request):
             return
         channel, site = self.channel, self.channel.factory
         forwarded = self.requestHeaders.getRawHeaders(b"x-forwarded-for")
+        gone: list[Callable[[], None]] = []
+        self._gone = gone
         raw = Raw(
             self.method,
             self.path,
@@ -93,13 +102,13 @@ class MatrixRequest(Request):
             self.content.getvalue(),
             site.client_ip(channel.peer, None if forwarded is None else b",".join(forwarded)),
             (self.getHeader(b"user-agent") or b"")[:_USER_AGENT].decode("utf-8", "replace"),
-            self._gone.append,
+            gone.append,
             self._on_shutdown,
         )
         coroutines.run(site.dispatcher.respond(raw), self.answer, self._failed)
 
     def _on_shutdown(self, callback: Callable[[], None]) -> None:
-        self._stopping.append(callback)
+        self._stopping = (*self._stopping, callback)
         if self.channel is not None and self.channel.factory.is_stopping:
             self.channel.factory.soon(callback)
 
@@ -151,12 +160,12 @@ class MatrixRequest(Request):
     def connectionLost(self, reason: Failure) -> None:
         """Tell whoever still works on the answer."""
         super().connectionLost(reason)
-        for callback in getattr(self, "_gone", ()):
+        for callback in self._gone:
             callback()
 
     def shut_down(self) -> None:
         """The server stops: end what waits."""
-        for callback in list(self._stopping):
+        for callback in self._stopping:
             callback()
 
     def __repr__(self) -> str:

@@ -159,9 +159,15 @@ class Parsed:
 
 
 class _Transport(StringTransportWithDisconnection):
-    """One that can be closed on one side."""
+    """One that can be closed on one side, and whose client can read slowly."""
 
     has_ended = False
+    is_slow = False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.is_slow and self.producer is not None:
+            self.producer.pauseProducing()
 
     def loseWriteConnection(self) -> None:
         self.has_ended = True

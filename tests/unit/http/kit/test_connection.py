@@ -6,7 +6,7 @@ import pytest
 
 from matrixd.http.kit import channel
 from matrixd.http.kit.channel import MatrixChannel
-from tests.unit.http.kit.peer import MAX_BODY, World, request
+from tests.unit.http.kit.peer import LARGE, MAX_BODY, World, request
 
 WHOAMI = request("GET", "/_matrix/client/v3/account/whoami", Authorization="Bearer alice")
 WAIT = request("GET", "/_matrix/client/v3/wait")
@@ -62,6 +62,19 @@ def test_a_client_that_does_not_read_gets_no_more_answers(world: World) -> None:
     peer.channel.pauseProducing()
     world.reactor.advance(channel.UNREAD_S + 6)
     assert not peer.is_open
+
+
+def test_a_large_answer_may_take_its_time_as_long_as_it_is_read(world: World) -> None:
+    peer = world.peer()
+    peer.transport.is_slow = True
+    peer.send(request("GET", "/_matrix/client/v3/large"))
+    for _ in range(10):
+        world.reactor.pump([5] * 10)
+        assert peer.is_open
+        peer.channel.resumeProducing()
+    world.reactor.pump([5] * 20)
+    assert not peer.is_open
+    assert 0 < len(peer.written()) < LARGE
 
 
 @pytest.mark.parametrize(
@@ -205,6 +218,8 @@ def test_a_second_request_cannot_hide_in_a_body(world: World) -> None:
 
 def test_a_proxy_may_send_the_whole_url_and_a_blank_line(world: World) -> None:
     peer = world.peer()
+    large = request("POST", f"http://test{ECHO}", b"1".ljust(MAX_BODY + 1))
+    assert world.peer().answer(large).errcode == "M_TOO_LARGE"
     assert peer.answer(b"\r\nGET http://test/_matrix/client/v3/open?q=1 HTTP/1.1\r\n\r\n").json["q"] == ["1"]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.selectreactor import SelectReactor
+from twisted.logger import LogEvent, globalLogPublisher
 
 from matrixd.http.kit import server
 from matrixd.http.kit.server import MatrixSite, TrustedProxies
@@ -75,7 +78,7 @@ class TestStopping:
 
     def test_a_large_answer_that_is_being_sent_comes_whole(self, world: World) -> None:
         peer = world.peer()
-        peer.transport.write = lambda data: peer.channel.pauseProducing() or peer.transport.io.write(data)
+        peer.transport.is_slow = True
         peer.send(request("GET", "/_matrix/client/v3/large"))
         stopped = Deferred.fromCoroutine(world.site.stop())
         while not fired(stopped):
@@ -161,6 +164,24 @@ def test_the_refusal_of_many_headers_reaches_its_client(loopback: _Loopback) -> 
         assert _read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
+def test_no_request_reaches_a_log(loopback: _Loopback, caplog: pytest.LogCaptureFixture) -> None:
+    said: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        said.append(repr(event))
+
+    globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+    try:
+        with loopback.connect() as connection:
+            for target in (f"{OPEN}?access_token=hunter2", "/_matrix/client/v3/fail?access_token=hunter2"):
+                connection.sendall(request("GET", target, Authorization="Bearer hunter2"))
+                connection.recv(65536)
+    finally:
+        globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]
+    assert [record.getMessage() for record in caplog.records] == ["GET /_matrix/client/v3/fail failed"]
+    assert "hunter2" not in caplog.text + "".join(said)
+
+
 def test_a_real_client_keeps_its_connection(loopback: _Loopback) -> None:
     with loopback.connect() as connection:
         for _ in range(3):
@@ -213,6 +234,19 @@ class TestSlowReaders:
             head, _, body = _read_all(connection).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.0 200 OK\r\n")
         assert len(body) == LARGE
+
+
+def test_a_unix_socket(loopback: _Loopback, tmp_path: Path) -> None:
+    path = str(tmp_path / "matrixd.sock")
+    loopback.reactor.callFromThread(loopback.reactor.listenUNIX, path, loopback.world.site)
+    _until(lambda: os.path.exists(path))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(path)
+        connection.sendall(request("GET", OPEN) + request("GET", "/_matrix/client/v3/large"))
+        (_, plain), (_, large) = _read_answers(connection, 2)
+    assert b'"ip":"unix"' in plain
+    assert len(large) == LARGE
 
 
 def test_bodies_in_chunks_and_pipelined_requests(loopback: _Loopback) -> None:
