@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from matrixd.core.event import Event
@@ -39,8 +39,7 @@ STRIPPED_STATE_TYPES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ClientBody:
+class ClientBody(msgspec.Struct, frozen=True, gc=False):
     """The JSON of an event without `unsigned`, and without the closing brace so that more can follow.
 
     `room_id` is the member that follows where the answer does not say the room otherwise.
@@ -132,6 +131,8 @@ def unsigned_json(
     `shared` is what `unsigned_members` gives. `transaction_id` only for the device that sent the event. `membership`
     is the reader's own in the room at the time of the event, `leave` if there was none.
     """
+    if membership is None and transaction_id is None and not shared:
+        return b"" if age is None else b'{"age":%d}' % age
     parts = []
     if age is not None:
         parts.append(b'"age":%d' % age)
