@@ -23,7 +23,7 @@ from tests.support.server import ServerProcess
 NewServer = Callable[..., ServerProcess]
 SENDERS = 4
 # A client that waits longer for "try again" has given up, and a server that needs longer to recover needs an admin.
-ANSWER_WITHIN_S = 20.0
+ANSWER_WITHIN_S = 12.0
 RECOVER_WITHIN_S = 30.0
 SMALL_DISK_MB = 24
 
