@@ -3,16 +3,15 @@
 import logging
 import os
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import psycopg2
 import sdnotify
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 
 from matrixd import __version__
@@ -74,7 +73,7 @@ def _open(config: Config, notifier: sdnotify.SystemdNotifier) -> Master | None:
         except SchemaTooNew as error:
             _complain(str(error))
             return None
-        except (sqlite3.Error, psycopg2.Error) as error:
+        except engine.error as error:
             logger.debug("opening the database", exc_info=True)
             _complain(f"the database cannot be used: {sentence(error)}")
             return None
@@ -114,8 +113,14 @@ class _Process:
         await self._master.start()
         if self._stopping:
             return
-        for listener in self._config.listeners:
-            self._listening += await listen(installed_reactor, listener, self._config.tls, self._master.dispatchers)
+        try:
+            await self._listen()
+        except CannotListenError as error:
+            where = f"port {error.port} of {error.interface}" if error.interface else error.port
+            _complain(f"{where} cannot be had: {error.socketError.strerror}")
+            self.exit_status = 1
+            self.stop()
+            return
         self._started_ts = self._clock.now_ms()
         self._status.start(_STATUS_SECONDS)
         garbage.settle()
@@ -123,6 +128,10 @@ class _Process:
         logger.info("matrixd %s serves %s on %s", __version__, self._config.server.server_name, addresses)
         print(f"matrixd {__version__} serves {self._config.server.server_name} on {addresses}", flush=True)
         self._notifier.notify("READY=1\nSTATUS=Serving")
+
+    async def _listen(self) -> None:
+        for listener in self._config.listeners:
+            self._listening += await listen(installed_reactor, listener, self._config.tls, self._master.dispatchers)
 
     def stop(self) -> None:
         """Take no more requests, let those under way finish, and end."""

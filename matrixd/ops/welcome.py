@@ -7,8 +7,7 @@ from pathlib import Path
 from matrixd.config import ConfigError, load
 from matrixd.config.server import guessed_url
 from matrixd.ops import readiness
-from matrixd.ops.installation import PROGRAM
-from matrixd.util import pid_file, processes
+from matrixd.util import processes, status_file
 
 _PATIENCE_S = 600.0
 _POLL_S = 0.3
@@ -38,11 +37,14 @@ def main() -> int:
 
 
 def _wait(path: Path, pid: int, url: str) -> bool:
-    """Whether the process `pid` holds the pid file and answers, before it ends."""
+    """Whether the process `pid` listens and answers, before it ends; `path` is the pid file's.
+
+    An answer alone may be that of another server on the same port.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        running = pid_file.running(path, PROGRAM)
-        if running and running.pid == pid and readiness.answers(url) is None:
+        listening = status_file.read(status_file.beside(path))
+        if listening and listening.pid == pid and readiness.answers(url) is None:
             return True
         if processes.find(pid) is None:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -120,6 +121,19 @@ def test_a_second_start_of_the_same_configuration(new_server: NewServer) -> None
     assert f"it already runs, with pid {first.pid}" in second.log_tail()
     assert first.is_running
     assert first.new_client().create_room()
+
+
+def test_a_start_on_a_port_that_is_taken(new_server: NewServer) -> None:
+    place = database.fresh("sqlite3", migrated=False)
+    server = ServerProcess(place)
+    with socket.create_server(("127.0.0.1", server.port)):
+        server.launch()
+        assert server.wait(ENDS_WITHIN_S) == 1
+    said = f"port {server.port} of 127.0.0.1 cannot be had: Address already in use"
+    assert said in server.log_tail()
+    assert "Traceback" not in server.log_tail()
+    server.start()
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("after_s", [0.1, 0.3, 0.5, 0.7, 0.9, 1.2])

@@ -39,9 +39,10 @@ signal.signal(signal.SIGTERM, lambda *a: None if mode == "stubborn" else ended.s
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.connect(os.environ["NOTIFY_SOCKET"])
 notify.send(b"STATUS=migrating the database")
+with open(directory + "/homeserver.status", "w") as status:
+    json.dump({{"name": "master", "pid": os.getpid(), "started_ts": 1, "listeners": ["http://127.0.0.1"],
+               "positions": {{"events": 42}}}}, status)
 notify.send(b"READY=1")
-json.dump({{"name": "master", "pid": os.getpid(), "started_ts": 1, "listeners": ["http://127.0.0.1"],
-           "positions": {{"events": 42}}}}, open(directory + "/homeserver.status", "w"))
 while not ended.wait(0.1):
     pass
 os.unlink(directory + "/homeserver.pid")
