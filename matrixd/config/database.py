@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import psycopg2.extensions
-
 from matrixd.config.options import Options
 from matrixd.config.values import anything, boolean, by_key, choice, integer, path, text
 
@@ -72,6 +70,9 @@ def _connection(database: Options, args: Options) -> dict[str, Any]:
 
 
 def _check_option(args: Options, name: str) -> None:
+    # Only who uses it pays for libpq: see `matrixd.storage.engines`.
+    import psycopg2.extensions
+
     try:
         psycopg2.extensions.make_dsn(**{name: "1"})
     except psycopg2.ProgrammingError:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from matrixd.storage.engines.base import Engine
-from matrixd.storage.engines.postgres import PostgresEngine
 from matrixd.storage.engines.sqlite import SqliteEngine
 
 
@@ -25,4 +24,7 @@ def open_engine(settings: DatabaseSettings) -> Engine:
     if settings.name == SqliteEngine.name:
         assert settings.path is not None
         return SqliteEngine(str(settings.path))
+    # libpq and all that it brings costs a twentieth of a second and some megabytes: only who uses it pays.
+    from matrixd.storage.engines.postgres import PostgresEngine
+
     return PostgresEngine(settings.args)

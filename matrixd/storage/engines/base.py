@@ -50,6 +50,8 @@ class Engine(Protocol):
     """Opens connections to one database."""
 
     name: str
+    #: What its driver's exceptions have in common.
+    error: type[Exception]
 
     def connect(self, mode: "Mode") -> Connection:
         """Open a connection; raises `Claimed` for `Mode.MASTER` while another process has that one."""

@@ -114,6 +114,7 @@ class PostgresEngine:
     """A database on a PostgreSQL server; `args` are psycopg2's connection arguments."""
 
     name = "psycopg2"
+    error: type[Exception] = psycopg2.Error
 
     def __init__(self, args: Mapping[str, Any]) -> None:
         self._args = {**_CONNECTION_ARGS, **args}

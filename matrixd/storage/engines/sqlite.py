@@ -84,6 +84,7 @@ class SqliteEngine:
     """
 
     name = "sqlite3"
+    error: type[Exception] = sqlite3.Error
 
     def __init__(self, path: str) -> None:
         self.path = path
