@@ -28,6 +28,7 @@ from matrixd.services.account_moderation import AccountModeration
 from matrixd.services.deactivation import Deactivation
 from matrixd.services.devices import DeleteMore, Devices
 from matrixd.services.last_seen import LastSeen
+from matrixd.services.limits import Limit
 from matrixd.services.login import Login
 from matrixd.services.login_tokens import LoginTokens
 from matrixd.services.openid import OpenId
@@ -121,7 +122,11 @@ def build_accounts(
         },
         config.sessions.ui_auth_session_timeout_ms,
     )
-    confirmation = UserConfirmation(interactive, passwords, config.passwords.enabled)
+    login_address = RateLimiter(config.ratelimits.login_address)
+    confirmation = UserConfirmation(
+        database, interactive, passwords, Limit(login_address, clock, "Too many attempts to authenticate"),
+        config.passwords.enabled,
+    )
     deactivation = Deactivation(database, clock, devices, leave_all_rooms, delete_data, erase_data)
     feed.subscribe(rows.AccountChanged, lambda row: authenticator.forget_user(row.user_id))
     feed.subscribe(rows.DeviceDeleted, last_seen.device_deleted)
@@ -157,7 +162,7 @@ def build_accounts(
         limiters={
             "registration": RateLimiter(config.ratelimits.registration),
             "registration_token_validity": RateLimiter(config.ratelimits.registration_token_validity),
-            "login_address": RateLimiter(config.ratelimits.login_address),
+            "login_address": login_address,
             "threepid_validation": RateLimiter(config.ratelimits.threepid_validation),
         },
         last_seen=last_seen,

@@ -6,11 +6,10 @@ from typing import Any
 from matrixd.core.errors import MatrixError
 from matrixd.queries.authentication import token_hash
 from matrixd.services.limits import Limit
-from matrixd.services.passwords import Passwords
+from matrixd.services.passwords import Passwords, open_account
 from matrixd.services.sessions import Session, SessionRequest, Sessions
 from matrixd.services.user_identifiers import identified_user
-from matrixd.storage import accounts, login_tokens
-from matrixd.storage.accounts import Account
+from matrixd.storage import login_tokens
 from matrixd.storage.database import Database
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
@@ -49,7 +48,7 @@ class Login:
         prepared = self._sessions.prepare(request)
 
         def begin(tx: Transaction) -> Session:
-            account = _open_account(tx, user_nid)
+            account = open_account(tx, user_nid)
             # Checking a password takes time, in which it may have been changed.
             if account.password_hash != password_hash:
                 raise MatrixError(403, "M_FORBIDDEN", "The user name or the password is wrong.")
@@ -66,16 +65,7 @@ class Login:
             user_nid = login_tokens.take(tx, token_hash(token), now_ms)
             if user_nid is None:
                 raise MatrixError(403, "M_FORBIDDEN", "The login token is not valid: unknown, used, or expired.")
-            account = _open_account(tx, user_nid)
+            account = open_account(tx, user_nid)
             return self._sessions.begin_in(tx, user_nid, account.user_id, prepared)
 
         return await self._database.write(begin)
-
-
-def _open_account(tx: Transaction, user_nid: int) -> Account:
-    account = accounts.by_nid(tx, user_nid)
-    if account is None or account.is_deactivated:
-        raise MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated.")
-    if account.is_locked:
-        raise MatrixError(401, "M_USER_LOCKED", "This account has been locked.", soft_logout=True)
-    return account

@@ -2,7 +2,6 @@
 
 from matrixd.config.accounts import PasswordPolicy
 from matrixd.core.errors import MatrixError
-from matrixd.queries.authentication import Requester
 from matrixd.services.devices import Devices
 from matrixd.services.limits import Limit
 from matrixd.services.password_hashing import PasswordHasher
@@ -35,9 +34,13 @@ class Passwords:
         self._failures = Limit(failures, clock, "Too many wrong passwords")
         self._devices = devices
 
-    async def hash_new(self, password: str) -> str:
-        """The hash of a new password; raises M_INVALID_PARAM, or M_WEAK_PASSWORD if the policy does not allow it."""
+    def validate_new(self, password: str) -> None:
+        """Raises M_INVALID_PARAM, or M_WEAK_PASSWORD if the policy does not allow the password."""
         validate_new_password(password, self._policy)
+
+    async def hash_new(self, password: str) -> str:
+        """The hash of a new password; raises as `validate_new`."""
+        self.validate_new(password)
         return await self._hasher.hash(password)
 
     async def owner(self, user_id: str, password: str) -> Account | None:
@@ -61,13 +64,19 @@ class Passwords:
         account = await self._database.read(accounts.by_nid, user_nid)
         return account is not None and account.password_hash is not None
 
-    async def change(self, requester: Requester, password_hash: str, logout_devices: bool) -> None:
-        """Store a new password; with `logout_devices`, the user's other devices are logged out."""
+    async def change(
+        self, user_nid: int, password_hash: str, logout_devices: bool, keep_device_nid: int | None = None
+    ) -> None:
+        """Store a new password; with `logout_devices`, all devices but `keep_device_nid` are logged out.
+
+        Raises M_USER_DEACTIVATED or M_USER_LOCKED.
+        """
 
         def change(tx: Transaction) -> None:
-            set_password_in(tx, requester.user_nid, password_hash)
+            account = open_account(tx, user_nid)
+            set_password_in(tx, user_nid, password_hash)
             if logout_devices:
-                self._devices.end_all_in(tx, requester.user_nid, requester.user_id, requester.device_nid)
+                self._devices.end_all_in(tx, user_nid, account.user_id, keep_device_nid)
 
         await self._database.write(change)
 
@@ -77,6 +86,16 @@ def set_password_in(tx: Transaction, user_nid: int, password_hash: str) -> None:
     accounts.set_password(tx, user_nid, password_hash)
     login_tokens.delete_of_user(tx, user_nid)
     uia_sessions.delete_of_user(tx, user_nid)
+
+
+def open_account(tx: Transaction, user_nid: int) -> Account:
+    """An account that may be used, for who proved that it is theirs; raises M_USER_DEACTIVATED or M_USER_LOCKED."""
+    account = accounts.by_nid(tx, user_nid)
+    if account is None or account.is_deactivated:
+        raise MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated.")
+    if account.is_locked:
+        raise MatrixError(401, "M_USER_LOCKED", "This account has been locked.", soft_logout=True)
+    return account
 
 
 def find_account(tx: Transaction, user_id: str) -> Account | None:

@@ -29,7 +29,7 @@ class Operation:
     """What a user must authenticate for.
 
     `name` is the method and the path: a session is good for it only. `flows` are the stages of each flow. `user_id` and
-    `user_nid` are of the user who must authenticate, None for a registration.
+    `user_nid` are of the user who must authenticate, None for a registration, and where a stage tells who the user is.
     """
 
     name: str
@@ -162,9 +162,11 @@ class InteractiveAuthentication:
                 await self._database.write(uia_sessions.save, session)
             body = {**self._body(operation, session), "errcode": failed.errcode, "error": failed.error}
             raise AuthenticationNeeded(body) from None
-        if is_stored:
+        completed = {**session.completed, stage: proof}
+        # The last stage ends the session: a proof that a crash left behind could be used once more, without a password.
+        if is_stored and (operation.repeatable or not _is_complete(operation, completed)):
             await self._database.write(uia_sessions.complete_stage, session.session_id, stage, proof)
-        return replace(session, completed={**session.completed, stage: proof})
+        return replace(session, completed=completed)
 
     async def complete_out_of_band(self, session: UiaSession, stage: str, auth: Mapping[str, Any]) -> None:
         """Complete a stage on its fallback page; raises StageFailed."""

@@ -13,7 +13,7 @@ from matrixd.util.clock import Clock
 
 
 class PasswordStage:
-    """`m.login.password`: the password of the user who asks."""
+    """`m.login.password`: the password of the user who asks, or of the user whom the attempt names."""
 
     def __init__(self, passwords: Passwords, server_name: str) -> None:
         self._passwords = passwords
@@ -24,16 +24,18 @@ class PasswordStage:
         return None
 
     async def check(self, auth: Mapping[str, Any], user_id: str | None) -> str:
-        """The user ID; M_FORBIDDEN with status 403 for another user's."""
+        """The user ID; M_FORBIDDEN with status 403 for another user's. `user_id` None: nobody is known yet."""
         named = identified_user(auth, self._server_name)
-        if user_id is None or named.lower() != user_id.lower():
+        if user_id is not None and named.lower() != user_id.lower():
             raise MatrixError(403, "M_FORBIDDEN", "'auth.identifier' names another user than the access token's.")
         password = auth.get("password")
         if not isinstance(password, str):
             raise MatrixError(400, "M_MISSING_PARAM", "Field 'auth.password' must be a string.")
-        if await self._passwords.owner(user_id, password) is None:
-            raise StageFailed("M_FORBIDDEN", "The password is wrong.")
-        return user_id
+        account = await self._passwords.owner(named if user_id is None else user_id, password)
+        if account is None:
+            wrong = "The password is wrong." if user_id is not None else "The user name or the password is wrong."
+            raise StageFailed("M_FORBIDDEN", wrong)
+        return account.user_id
 
 
 class DummyStage:

@@ -12,8 +12,8 @@ from matrixd.storage.transaction import Transaction
 class UiaSession:
     """One operation that waits for its user to authenticate.
 
-    `operation` is the method and path, `user_nid` the user who must authenticate (None for a registration), `request`
-    the body as first sent, `completed` maps a stage to what it proved, `registered_nid` is the account that a
+    `operation` is the method and path, `user_nid` the user who must authenticate (None where nobody is known yet),
+    `request` the body as first sent, `completed` maps a stage to what it proved, `registered_nid` is the account that a
     registration made. `valid_until_ts` in milliseconds since the epoch.
     """
 

@@ -48,6 +48,29 @@ def test_a_changed_password_counts_at_once(alice: MatrixClient) -> None:
     assert alice.get("/account/whoami")["user_id"] == alice.user_id
 
 
+def test_a_password_is_changed_without_a_token(alice: MatrixClient, client: MatrixClient) -> None:
+    kept, body = {"new_password": "second", "logout_devices": False}, {"new_password": "third"}
+    for wanted, password in ((kept, PASSWORD), (body, "second")):
+        session = client.post("/account/password", wanted, token=None, expect=401)["session"]
+        wrong = {**alice.with_password("wrong"), "session": session}
+        answer = client.post("/account/password", {**wanted, "auth": wrong}, token=None, expect=401)
+        assert answer.errcode == "M_FORBIDDEN"
+        assert alice.get("/account/whoami")["user_id"] == alice.user_id
+        auth = {**alice.with_password(password), "session": session}
+        client.post("/account/password", {**wanted, "auth": auth}, token=None)
+    assert alice.get("/account/whoami", expect=401).errcode == "M_UNKNOWN_TOKEN"
+    client.login(alice.user_id, "third")
+
+
+def test_an_account_is_deactivated_without_a_token(alice: MatrixClient, client: MatrixClient) -> None:
+    session = client.post("/account/deactivate", {}, token=None, expect=401)["session"]
+    auth = {**alice.with_password(), "session": session}
+    answer = client.post("/account/deactivate", {"auth": auth}, token=None)
+    assert answer["id_server_unbind_result"] == "success"
+    assert alice.get("/account/whoami", expect=401).errcode == "M_UNKNOWN_TOKEN"
+    client.post("/login", alice.with_password(), token=None, expect=403)
+
+
 def test_a_deactivated_account_is_gone(alice: MatrixClient) -> None:
     answer = alice.post("/account/deactivate", {"auth": alice.with_password()})
     assert answer["id_server_unbind_result"] == "success"

@@ -6,7 +6,8 @@ from matrixd.core.errors import MatrixError
 from matrixd.http.client.interactive import MAX_BODY, interactive, operation_of
 from matrixd.http.client.interactive import Auth as AuthField
 from matrixd.http.kit.call import Call
-from matrixd.http.kit.route import Route
+from matrixd.http.kit.route import Auth, Route
+from matrixd.queries.authentication import Requester
 from matrixd.services.deactivation import Deactivation
 from matrixd.services.passwords import Passwords
 from matrixd.services.user_confirmation import UserConfirmation
@@ -29,7 +30,10 @@ class DeactivateBody(msgspec.Struct):
 
 
 class AccountEndpoints:
-    """`/account/password` and `/account/deactivate`."""
+    """`/account/password` and `/account/deactivate`.
+
+    The access token may be left out: then the password that is given says whose account it is.
+    """
 
     def __init__(
         self,
@@ -48,11 +52,11 @@ class AccountEndpoints:
         return [
             Route(
                 "POST", "/_matrix/client/v3/account/password", self.change_password,
-                spec="post_matrixclientv3accountpassword", max_body=MAX_BODY,
+                spec="post_matrixclientv3accountpassword", auth=Auth.OPTIONAL, max_body=MAX_BODY,
             ),
             Route(
                 "POST", "/_matrix/client/v3/account/deactivate", self.deactivate,
-                spec="post_matrixclientv3accountdeactivate", max_body=MAX_BODY,
+                spec="post_matrixclientv3accountdeactivate", auth=Auth.OPTIONAL, max_body=MAX_BODY,
             ),
         ]
 
@@ -61,28 +65,59 @@ class AccountEndpoints:
         """Change the password, and log out other devices unless the client does not want that."""
         if not self._passwords_enabled:
             raise MatrixError(403, "M_FORBIDDEN", "Passwords cannot be changed on this server.")
-        body = call.body(PasswordBody)
+        requester, body = _user(call), call.body(PasswordBody)
+        if requester is None:
+            await self._change_without_token(call, body)
+        else:
+            await self._change(requester, call, body)
+        return {}
+
+    async def _change(self, requester: Requester, call: Call, body: PasswordBody) -> None:
         has_session = bool((body.auth or {}).get("session"))
         if body.new_password is None and not has_session:
-            raise MatrixError(400, "M_MISSING_PARAM", "Field 'new_password' is missing.")
+            raise _no_new_password()
         password_hash = None if body.new_password is None else await self._passwords.hash_new(body.new_password)
         stored = {"password_hash": password_hash, "logout_devices": body.logout_devices}
-        proof = await self._confirmation.confirm(call.requester, operation_of(call), body.auth, stored)
+        proof = await self._confirmation.confirm(requester, operation_of(call), body.auth, stored)
         given = {name: value for name, value in stored.items() if value is not None}
         request = {**proof.request, **given}
         if not isinstance(request.get("password_hash"), str):
-            raise MatrixError(400, "M_MISSING_PARAM", "Field 'new_password' is missing.")
+            raise _no_new_password()
         await self._passwords.change(
-            call.requester, request["password_hash"], logout_devices=request.get("logout_devices") is not False
+            requester.user_nid, request["password_hash"], request.get("logout_devices") is not False,
+            keep_device_nid=requester.device_nid,
         )
-        return {}
+
+    async def _change_without_token(self, call: Call, body: PasswordBody) -> None:
+        if body.new_password is None:
+            raise _no_new_password()
+        self._passwords.validate_new(body.new_password)
+        account = await self._confirmation.identify(operation_of(call), body.auth, call.client_ip)
+        # Hashing is dear: only for who has proved to be somebody.
+        password_hash = await self._passwords.hash_new(body.new_password)
+        await self._passwords.change(account.user_nid, password_hash, body.logout_devices is not False)
 
     @interactive
     async def deactivate(self, call: Call) -> object:
         """End the account for ever. There are no third-party identifiers here that would have to be unbound."""
-        body = call.body(DeactivateBody)
-        stored = {"erase": body.erase}
-        proof = await self._confirmation.confirm(call.requester, operation_of(call), body.auth, stored)
-        erase = proof.request.get("erase") if body.erase is None else body.erase
-        await self._deactivation.deactivate(call.requester.user_nid, bool(erase))
+        requester, body = _user(call), call.body(DeactivateBody)
+        if requester is None:
+            account = await self._confirmation.identify(operation_of(call), body.auth, call.client_ip)
+            user_nid, erase = account.user_nid, body.erase
+        else:
+            proof = await self._confirmation.confirm(requester, operation_of(call), body.auth, {"erase": body.erase})
+            user_nid, erase = requester.user_nid, proof.request.get("erase") if body.erase is None else body.erase
+        await self._deactivation.deactivate(user_nid, bool(erase))
         return {"id_server_unbind_result": "success"}
+
+
+def _user(call: Call) -> Requester | None:
+    """Who makes the request, None without an access token; guests are refused as where a token is needed."""
+    requester = call.maybe_requester
+    if requester is not None and requester.is_guest:
+        raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may not use this endpoint.")
+    return requester
+
+
+def _no_new_password() -> MatrixError:
+    return MatrixError(400, "M_MISSING_PARAM", "Field 'new_password' is missing.")

@@ -12,6 +12,8 @@ from matrixd.core.errors import MatrixError
 from matrixd.services.tokens import TokenMaker
 from matrixd.services.uia import AuthenticationNeeded, InteractiveAuthentication, Operation, Proof, Stage, StageFailed
 from matrixd.services.uia_stages import DummyStage, TermsStage
+from matrixd.storage import uia_sessions
+from matrixd.storage.transaction import Transaction
 from matrixd.util.randomness import SystemRandomness
 from tests.support.clock import TestClock
 from tests.support.database import DatabasePlace, OpenDatabase
@@ -113,6 +115,19 @@ def test_a_finished_session_is_gone(driver: Driver) -> None:
     session = driver.needed({"type": "terms"})["session"]
     driver.attempt({"session": session, "type": "dummy"})
     assert driver.needed({"session": session, "type": "dummy"})["session"] != session
+
+
+def test_the_proof_of_the_last_stage_is_not_kept(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = driver.needed({"type": "terms"})["session"]
+    monkeypatch.setattr(uia_sessions, "take", _crash)
+    with pytest.raises(OSError, match="killed"):
+        driver.attempt({"session": session, "type": "dummy"})
+    monkeypatch.undo()
+    assert driver.needed({"session": session})["completed"] == ["terms"]
+
+
+def _crash(tx: Transaction, session_id: str) -> bool:
+    raise OSError("killed")
 
 
 def test_a_repeatable_operation_keeps_its_session(driver: Driver) -> None:

@@ -185,7 +185,113 @@ def test_the_password_of_the_first_request_counts(accounts: AccountServer, token
     assert accounts.get("/v3/account/whoami", other).status == 200
     assert accounts.post("/v3/account/password", {}, token).errcode == "M_MISSING_PARAM"
     assert accounts.post("/v3/account/password", {"new_password": ""}, token).errcode == "M_INVALID_PARAM"
-    assert accounts.post("/v3/account/password", body).errcode == "M_MISSING_TOKEN"
+
+
+@pytest.mark.parametrize("logout_devices", [None, True, False])
+def test_changing_the_password_without_a_token(
+    accounts: AccountServer, token: str, logout_devices: bool | None
+) -> None:
+    path, body = "/v3/account/password", {"new_password": "another one", "logout_devices": logout_devices}
+    if logout_devices is None:
+        del body["logout_devices"]
+    asked = accounts.post(path, body)
+    assert (asked.status, asked["flows"]) == (401, [{"stages": ["m.login.password"]}])
+    for name, password in (("alice", "cashewnuts"), ("nobody", PASSWORD)):
+        auth = password_auth(name, password, asked["session"])
+        wrong = accounts.post(path, {**body, "auth": auth})
+        assert (wrong.status, wrong.errcode) == (401, "M_FORBIDDEN")
+        assert wrong["error"] == "The user name or the password is wrong."
+    auth = password_auth("Alice", session=asked["session"])
+    assert accounts.post(path, {"auth": auth}).errcode == "M_MISSING_PARAM"
+    assert accounts.post(path, {"new_password": "", "auth": auth}).errcode == "M_INVALID_PARAM"
+    assert accounts.post(path, {**body, "auth": auth}).json == {}
+    assert accounts.login("alice").status == 403
+    assert accounts.login("alice", "another one").status == 200
+    assert accounts.get("/v3/account/whoami", token).status == (200 if logout_devices is False else 401)
+    assert accounts.post(path, {**body, "auth": auth}).status == 401, "the session is used up"
+    assert accounts.count("uia_sessions") == 1
+
+
+def test_without_a_token_the_password_says_who_it_is(accounts: AccountServer, token: str) -> None:
+    eve = accounts.user("eve")["access_token"]
+    session = accounts.post("/v3/account/password", {"new_password": "eve's"})["session"]
+    auth = password_auth("eve", session=session)
+    # The session is for this operation, and for those without a token.
+    assert accounts.post("/v3/account/deactivate", {"auth": auth}).errcode == "M_FORBIDDEN"
+    assert accounts.post("/v3/register", {"username": "new", "auth": auth}).errcode == "M_FORBIDDEN"
+    body = {"new_password": "eve's", "auth": auth}
+    assert accounts.post("/v3/account/password", body, eve).errcode == "M_FORBIDDEN"
+    with_token = accounts.post("/v3/account/password", {"new_password": "mine"}, token)["session"]
+    stolen = {"new_password": "eve's", "auth": password_auth("eve", session=with_token)}
+    assert accounts.post("/v3/account/password", stolen).errcode == "M_FORBIDDEN"
+    assert accounts.post("/v3/account/password", body).json == {}
+    assert accounts.login("alice").status == 200
+    assert accounts.login("eve", "eve's").status == 200
+
+
+def test_deactivation_without_a_token(accounts: AccountServer, token: str) -> None:
+    session = accounts.post("/v3/account/deactivate", {"erase": True})["session"]
+    assert accounts.get("/v3/account/whoami", token).status == 200
+    body = {"erase": True, "auth": password_auth("alice", session=session)}
+    assert accounts.post("/v3/account/deactivate", body).json == {"id_server_unbind_result": "success"}
+    assert accounts.get("/v3/account/whoami", token).status == 401
+    account = accounts.db.read(stored_accounts.by_user_id, ALICE)
+    assert account is not None
+    assert (account.is_deactivated, account.is_erased) == (True, True)
+    # Nobody learns that there was such an account.
+    again = accounts.post("/v3/account/deactivate", {"auth": password_auth("alice")})
+    assert (again.status, again["error"]) == (401, "The user name or the password is wrong.")
+
+
+@pytest.mark.parametrize("path", ["/v3/account/password", "/v3/account/deactivate"])
+def test_a_locked_account_stays_as_it_is(accounts: AccountServer, token: str, path: str) -> None:
+    account = accounts.db.read(stored_accounts.by_user_id, ALICE)
+    assert account is not None
+    accounts.db.write(stored_accounts.set_locked, account, True)
+    body = {"new_password": "another one"} if path.endswith("password") else {}
+    answer = accounts.post(path, {**body, "auth": password_auth("alice")})
+    assert (answer.status, answer.errcode, answer["soft_logout"]) == (401, "M_USER_LOCKED", True)
+    after = accounts.db.read(stored_accounts.by_user_id, ALICE)
+    assert after is not None
+    assert (after.password_hash, after.is_deactivated) == (account.password_hash, False)
+
+
+@pytest.mark.parametrize("path", ["/v3/account/password", "/v3/account/deactivate"])
+def test_guests_have_no_password_to_prove(accounts: AccountServer, path: str) -> None:
+    guest = accounts.post("/v3/register?kind=guest")
+    body = {"new_password": "x", "auth": password_auth(guest["user_id"], "")}
+    assert accounts.post(path, body, guest["access_token"]).errcode == "M_GUEST_ACCESS_FORBIDDEN"
+    assert accounts.post(path, body).errcode == "M_FORBIDDEN"
+
+
+def test_attempts_without_a_token_are_limited_by_address(new_account_server: NewServer) -> None:
+    server = new_account_server("rc_login: {address: {per_second: 0.01, burst_count: 2}}")
+    path, body = "/v3/account/password", {"new_password": "another one"}
+    token = server.user("alice")["access_token"]
+    assert server.post(path, body).status == 401
+    assert server.post(path, {**body, "auth": password_auth("nobody")}).status == 401
+    limited = server.post(path, {**body, "auth": password_auth("alice")})
+    assert (limited.status, limited.errcode) == (429, "M_LIMIT_EXCEEDED")
+    assert server.post("/v3/account/deactivate", {"auth": password_auth("alice")}).status == 429
+    assert server.login("alice").status == 429
+    assert server.post(path, {**body, "auth": password_auth("alice")}, token).status == 200
+
+
+def test_wrong_passwords_without_a_token_are_limited_by_account(new_account_server: NewServer) -> None:
+    server = new_account_server("rc_login: {failed_attempts: {per_second: 0.01, burst_count: 2}}")
+    server.user("alice")
+    for path in ("/v3/account/password", "/v3/account/deactivate"):
+        wrong = {"new_password": "x", "auth": password_auth("alice", "wrong")}
+        assert server.post(path, wrong).status == 401
+    right = {"new_password": "x", "auth": password_auth("alice")}
+    assert server.post("/v3/account/password", right).status == 429
+    assert server.login("alice").status == 429
+
+
+def test_without_passwords_a_token_is_needed(new_account_server: NewServer) -> None:
+    server = new_account_server("password_config: {enabled: false}")
+    assert server.post("/v3/account/deactivate", {}).errcode == "M_MISSING_TOKEN"
+    assert server.post("/v3/account/password", {"new_password": "x"}).errcode == "M_FORBIDDEN"
 
 
 def test_no_password_is_stored_in_clear(accounts: AccountServer, token: str) -> None:
