@@ -62,7 +62,7 @@ def _support(options: Options) -> dict[str, Any]:
         options.wrong(
             "well_known_support",
             "has neither `contacts` nor `support_page`.",
-            "Write `support_page: https://…`, or `contacts` with a `role` and an `email_address` or `matrix_id` in each.",
+            "Write `support_page: https://…`, or `contacts` with a `role` and an `email_address` or `matrix_id`.",
         )
     return support
 

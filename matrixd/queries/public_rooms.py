@@ -130,6 +130,7 @@ def _parse(since: str | None) -> tuple[bool, Place | None]:
     if since is None:
         return False, None
     count, _, nid = since[1:].partition("_")
-    if since[:1] not in ("n", "p") or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in (count, nid)):
+    are_numbers = all(part.isascii() and part.isdigit() and len(part) < 16 for part in (count, nid))
+    if since[:1] not in ("n", "p") or not are_numbers:
         raise MatrixError(400, "M_INVALID_PARAM", "'since' is not a token of this list.")
     return since[0] == "p", (int(count), int(nid))

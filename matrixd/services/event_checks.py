@@ -1,4 +1,4 @@
-"""What a client may not put into an event although the rules of rooms would let it: it would be of no use, or do harm."""
+"""What a client may not put into an event although the rules of rooms would let it: it would do harm, or no good."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

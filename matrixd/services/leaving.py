@@ -33,8 +33,8 @@ class Leaving:
     async def leave(self, user_id: str, room_id: str, extra: Mapping[str, Any]) -> str:
         """Leave a room; the ID of the event by which the user is out of it.
 
-        To leave a room that one has left changes nothing. Raises M_FORBIDDEN for those who were never in the room, known
-        or not, or are banned from it.
+        To leave a room that one has left changes nothing. Raises M_FORBIDDEN for those who were never in the room,
+        known or not, or are banned from it.
         """
         out = await self._event_outside(user_id, room_id)
         if out is not None:

@@ -27,7 +27,7 @@ class MemberProfiles:
         feed.subscribe(ProfileRow, self._on_change)
 
     async def of(self, user_id: str) -> Shown:
-        """`displayname` and `avatar_url` of a local user, as far as they are set: a part of a member event's content."""
+        """`displayname` and `avatar_url` of a local user, as far as they are set, for a member event's content."""
         known = self._known.get(user_id)
         if known is None:
             changes = self._changes

@@ -1,7 +1,7 @@
 """Changing who is in a room, in the one way in which all endpoints do it.
 
-Each kind of change is in a file of its own (`joining`, `inviting`, `leaving`, `removing`, `knocking`); here is what they
-share, and the way in for an `m.room.member` event that a client writes itself.
+Each kind of change is in a file of its own (`joining`, `inviting`, `leaving`, `removing`, `knocking`); here is what
+they share, and the way in for an `m.room.member` event that a client writes itself.
 """
 
 from collections.abc import Callable, Mapping

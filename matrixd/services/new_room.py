@@ -136,7 +136,8 @@ def rest_of_state(version: RoomVersion, server_name: str, wishes: Wishes) -> lis
 
 def _check(version: RoomVersion, server_name: str, wishes: Wishes) -> None:
     if len(wishes.initial_state) > MAX_INITIAL_STATE:
-        raise MatrixError(400, "M_INVALID_PARAM", f"'initial_state' must not have more than {MAX_INITIAL_STATE} events.")
+        sentence = f"'initial_state' must not have more than {MAX_INITIAL_STATE} events."
+        raise MatrixError(400, "M_INVALID_PARAM", sentence)
     for event in wishes.initial_state:
         check_type(event.type)
         check_state_key(event.state_key)

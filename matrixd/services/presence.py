@@ -173,7 +173,7 @@ class Presence:
         self._announce()
 
     async def get(self, asking_nid: int, user_id: str) -> dict[str, Any]:
-        """The presence of a user as the API shows it. Raises M_FORBIDDEN for users who share no room with the asking."""
+        """The presence of a user as the API shows it. Raises M_FORBIDDEN where the two share no room."""
         found = await self._database.read(_read_shared, asking_nid, user_id)
         if found is None:
             raise MatrixError(403, "M_FORBIDDEN", "You are not allowed to see this user's presence.")

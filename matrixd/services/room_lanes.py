@@ -38,6 +38,7 @@ from matrixd.services.persister import (
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.storage import events, rooms, transactions
 from matrixd.storage.database import Database
+from matrixd.storage.engines.base import Unavailable
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.rows import EventRow
 from matrixd.storage.stored_event import StoredEvent
@@ -159,9 +160,9 @@ class RoomLanes:
     async def send(self, room_id: str, drafts: Sequence[Draft]) -> list[Sent]:
         """Send events to a room, as one unit: all of them or none.
 
-        A state event that would change nothing is not sent; the one that stands is answered. Raises RuleViolation when a
-        rule forbids one of them, M_FORBIDDEN for an unknown room, M_BAD_JSON or M_TOO_LARGE for a content that no event
-        can have, what a draft's `check` raises, and `Unavailable` while the database is away.
+        A state event that would change nothing is not sent; the one that stands is answered. Raises RuleViolation when
+        a rule forbids one of them, M_FORBIDDEN for an unknown room, M_BAD_JSON or M_TOO_LARGE for a content that no
+        event can have, what a draft's `check` raises, and `Unavailable` while the database is away.
         """
         for _ in range(_MAX_BUILDS):
             head = await self._hold(room_id, drafts[0].sender)
@@ -228,7 +229,8 @@ class RoomLanes:
                     version, new_room_id, beginning(None if first is None else first.event_id)
                 )
                 try:
-                    if old.broken or (first is not None and first.prev_events != _ids(old.extremities[-_MAX_PREV_EVENTS:])):
+                    end = _ids(old.extremities[-_MAX_PREV_EVENTS:])
+                    if old.broken or (first is not None and first.prev_events != end):
                         # Something else was sent to the old room meanwhile.
                         part.head.broken = True
                         continue
@@ -470,8 +472,8 @@ def _ids(found: Sequence[Event]) -> tuple[str, ...]:
     return tuple(event.event_id for event in found)
 
 
-def _busy() -> MatrixError:
-    return MatrixError(503, "M_UNKNOWN", "The room is busy. Try again.")
+def _busy() -> Unavailable:
+    return Unavailable("the room is busy")
 
 
 #: To redact the first would close the room to every server; to redact the second, in older versions, end it.

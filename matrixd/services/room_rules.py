@@ -16,7 +16,7 @@ class RoomRules:
         ]
 
     def allow(self, user_id: str, room_id: str, aliases: Collection[str]) -> bool:
-        """Whether the user may do it; a rule about aliases fits when it fits one of them, `*` also when there is none."""
+        """Whether the user may do it; a rule fits when its alias fits one of `aliases`, `*` also when there is none."""
         for users, alias_glob, alias, rooms, action in self._rules:
             if users(user_id) and rooms(room_id) and (alias_glob == "*" or _any(alias, aliases)):
                 return action == "allow"

@@ -82,7 +82,7 @@ class RoomUpgrades:
         if new_version is None:
             raise unsupported_version(version)
         if new_version.auth.privileged_creators:
-            creators = [user_id for user_id in dict.fromkeys(additional_creators(creators, "additional_creators"))]
+            creators = list(dict.fromkeys(additional_creators(creators, "additional_creators")))
         head = await self._head(requester.user_id, room_id)
         self._per_user.check(requester.user_id)
         many = await self._database.read(_many, room_id, room_type(_create(head)) == "m.space")
@@ -202,7 +202,8 @@ def _many(tx: Transaction, room_id: str, is_space: bool) -> _Many:
 
 def _move_directory(tx: Transaction, old_room_id: str, new_room_id: str) -> None:
     old, new = rooms.by_id(tx, old_room_id), rooms.by_id(tx, new_room_id)
-    assert old is not None and new is not None, "both have just been stored"
+    assert old is not None
+    assert new is not None
     room_aliases.move(tx, old.room_nid, new.room_nid)
     if old.published:
         rooms.set_published(tx, old.room_nid, False)

@@ -40,7 +40,7 @@ class Tags:
         await self._database.write(_put, user_nid, room_id, tag, content)
 
     async def delete(self, user_nid: int, room_id: str, tag: str) -> None:
-        """Take a tag from a room, if it is there. Raises M_NOT_FOUND for a room that the user has nothing to do with."""
+        """Take a tag from a room, if it is there. Raises M_NOT_FOUND for a room that is none of the user's."""
         await self._database.write(_delete, user_nid, room_id, tag)
 
 

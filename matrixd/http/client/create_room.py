@@ -64,7 +64,9 @@ class CreateRoom:
             invite=body.invite or [],
             room_version=body.room_version,
             creation_content=body.creation_content or {},
-            initial_state=[StateEvent(event.type, event.state_key, event.content) for event in body.initial_state or ()],
+            initial_state=[
+                StateEvent(event.type, event.state_key, event.content) for event in body.initial_state or ()
+            ],
             is_direct=bool(body.is_direct),
             power_level_content_override=body.power_level_content_override,
         )
