@@ -1,7 +1,8 @@
 """When Python looks for garbage cycles.
 
 A server's objects nearly all live for long (modules, caches) or go by reference counting, and going through them again
-and again in search of cycles took an eighth of the CPU. So what is there at the start is left out, and looking is seldom.
+and again in search of cycles took an eighth of the CPU. So what is there at the start is left out,
+and looking is seldom.
 """
 
 import gc
