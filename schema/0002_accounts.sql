@@ -13,7 +13,9 @@ CREATE TABLE accounts (
     is_admin INTEGER NOT NULL DEFAULT 0,
     created_ts INTEGER NOT NULL,
     deactivated_ts INTEGER,
-    erased INTEGER NOT NULL DEFAULT 0,
+    -- newest position of the events stream when the user wanted to be erased: who joins a room later sees the user's
+    -- events redacted; NULL: not erased
+    erased_pos INTEGER,
     locked INTEGER NOT NULL DEFAULT 0,
     suspended INTEGER NOT NULL DEFAULT 0,
     -- 1: deactivated, and still to be taken out of its rooms
@@ -21,7 +23,9 @@ CREATE TABLE accounts (
 ) STRICT;
 
 CREATE INDEX accounts_folded ON accounts (folded_id);
+CREATE INDEX accounts_guests ON accounts (user_nid) WHERE kind = 'guest';
 CREATE INDEX accounts_leaving ON accounts (user_nid) WHERE leaving = 1;
+CREATE INDEX accounts_erased ON accounts (user_nid) WHERE erased_pos IS NOT NULL;
 
 -- devices: the devices of local users.
 -- Writer: storage.devices. Lives: until logged out. Deleted: by logout, device deletion, deactivation.

@@ -18,8 +18,8 @@ from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
 from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
-from matrixd.master.public import client_discovery, serve_public
 from matrixd.master.old_sync import serve_old_sync
+from matrixd.master.public import client_discovery, serve_public
 from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.rooms import build_rooms
 from matrixd.master.syncing import build_reads, serve_sync
@@ -75,6 +75,8 @@ class Master:
 
     async def start(self) -> None:
         """Begin the work that goes on by itself, and go on with what the last process did not finish."""
+        for begin in self.frame.at_start:
+            await begin()
         self._running = self.frame.start_jobs()
         await self.accounts.deactivation.resume()
         await self.user_data.profiles.resume()

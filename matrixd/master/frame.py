@@ -48,6 +48,8 @@ class Frame:
     limiters: dict[str, RateLimiter] = field(default_factory=dict)
     capabilities: dict[str, Mapping[str, object]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
+    #: What each part does before the first request is served.
+    at_start: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
     #: What each part finishes before the database is closed.
     at_stop: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 

@@ -20,7 +20,7 @@ from matrixd.services.presence import Presence
 def serve_old_sync(frame: Frame, reads: Reads, presence: Presence) -> None:
     """The endpoints."""
     database, feed, index, events = frame.database, frame.feed, frame.user_rooms, reads.client_events
-    reading = RoomReading(feed, reads.ignored_users)
+    reading = RoomReading(feed, reads.ignored_users, reads.erased_users)
     polling = EventPolling(reading, feed, presence)
     stream = EventStream(database, events)
     peeked = PeekedRoom(

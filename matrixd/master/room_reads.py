@@ -17,7 +17,7 @@ from matrixd.queries.room_state_reads import RoomStateReads
 def serve_room_reads(frame: Frame, reads: Reads) -> None:
     """The endpoints."""
     database, clock = frame.database, frame.clock
-    reading = RoomReading(frame.feed, reads.ignored_users)
+    reading = RoomReading(frame.feed, reads.ignored_users, reads.erased_users)
     history = RoomHistory(database, reads.client_events, clock)
     state = RoomStateReads(database, reads.client_events, clock)
     frame.serve(

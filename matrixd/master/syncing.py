@@ -6,6 +6,7 @@ from matrixd.http.client.sync import SyncEndpoint
 from matrixd.master.frame import Frame
 from matrixd.queries.account_data import AccountData
 from matrixd.queries.client_events import ClientEvents
+from matrixd.queries.erased_users import ErasedUsers
 from matrixd.queries.filters import StoredFilters
 from matrixd.queries.ignored_users import IgnoredUsers
 from matrixd.queries.presence import Presence
@@ -35,6 +36,7 @@ class Reads:
     push_rules: PushRules
     filters: StoredFilters
     ignored_users: IgnoredUsers
+    erased_users: ErasedUsers
     presence: Presence
     presence_news: PresenceNews
     receipts: Receipts
@@ -72,11 +74,14 @@ def build_reads(frame: Frame) -> Reads:
     )
     Wake(feed, frame.user_rooms)
     ignored_users = IgnoredUsers(database, feed, budget)
+    erased_users = ErasedUsers(database, feed)
+    frame.at_start.append(erased_users.load)
     return Reads(
         client_events=client_events,
         push_rules=push_rules,
         filters=StoredFilters(database, budget),
         ignored_users=ignored_users,
+        erased_users=erased_users,
         presence=presence,
         presence_news=presence_news,
         receipts=receipts,
@@ -90,5 +95,7 @@ def build_reads(frame: Frame) -> Reads:
 
 def serve_sync(frame: Frame, reads: Reads, presence: PresenceService) -> None:
     """The endpoint."""
-    endpoint = SyncEndpoint(reads.sync, frame.feed, reads.filters, reads.ignored_users, presence)
+    endpoint = SyncEndpoint(
+        reads.sync, frame.feed, reads.filters, reads.ignored_users, reads.erased_users, presence
+    )
     frame.serve("client", endpoint.routes())

@@ -167,6 +167,7 @@ class _Rendering:
 
     def event(self, stored: StoredEvent) -> bytes:
         """The event with all that is known of it."""
+        stored = self._details.as_shown(stored)
         event, pos = stored.event, stored.pos
         unsigned = unsigned_json(
             age=age_of(event, self._now),
@@ -187,7 +188,7 @@ class _Rendering:
             return b""
         is_knock = stored.event.membership == "knock"
         return unsigned_members(
-            prev_content=before[0].event.content if before is not None and before[1] else None,
+            prev_content=details.as_shown(before[0]).event.content if before is not None and before[1] else None,
             replaces_state=before[0].event.event_id if before is not None else None,
             redacted_because=self.event(redaction) if redaction is not None else None,
             relations=bundle,
@@ -238,10 +239,11 @@ def plain_json(
     It is made anew each time, so that it may run in a database thread, and so that the members of one large room do not
     take the place of everything else that is kept.
     """
+    stored = details.as_shown(stored)
     redaction = details.redactions.get(stored.redacted_by) if stored.redacted_by is not None else None
     shared = b""
     if redaction is not None:
-        because = ClientBody.of(redaction.event).json(
+        because = ClientBody.of(details.as_shown(redaction).event).json(
             unsigned_json(age=age_of(redaction.event, now)), room_id=with_room_id
         )
         shared = unsigned_members(redacted_because=because)

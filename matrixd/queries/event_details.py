@@ -4,12 +4,15 @@ To be read in the transaction that read the events. The number of queries does n
 page of plain messages one, which reads an index alone.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import structs
+
 from matrixd.core import relations
 from matrixd.core.relations import REFERENCE, REPLACE, THREAD
+from matrixd.core.streams import MAX_POSITION
 from matrixd.queries.event_visibility import Viewer, VisibleHistory
 from matrixd.storage import event_relations, events, room_state, transactions
 from matrixd.storage.event_relations import Children, Scope
@@ -21,6 +24,8 @@ MAX_EDITS = 5
 #: References of one event that are bundled with it; `/relations` pages through all.
 MAX_REFERENCES = 200
 _BUNDLED = (REPLACE, THREAD, REFERENCE)
+#: `redacted_by` of an event that is shown redacted without a redaction.
+_NO_REDACTION = 0
 
 #: By number, of every room that the events are of.
 Histories = Mapping[int, VisibleHistory]
@@ -53,6 +58,12 @@ class Details:
     references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: By event_nid of an invite or a knock: stripped state, for the user whom it is about.
     stripped: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    #: The event_nids of what is shown redacted, because its sender was erased before the viewer came into the room.
+    erased: Set[int] = frozenset()
+
+    def as_shown(self, stored: StoredEvent) -> StoredEvent:
+        """The event, or the redacted copy of it that the viewer gets."""
+        return redacted_copy(stored) if stored.event_nid in self.erased else stored
 
 
 def load(
@@ -69,16 +80,18 @@ def load(
     if bundled:
         children.load(shown)
     everything = [*shown, *children.shown()]
+    redactions = _redactions(tx, everything)
     return Details(
         {
             nid: (before, before.pos is not None and histories[before.room_nid].allows(before.event, before.pos))
             for nid, before in replaced.items()
         },
-        _redactions(tx, everything),
+        redactions,
         _transaction_ids(tx, viewer, everything),
         children.edits,
         children.threads,
         children.references,
+        erased=erased(tx, viewer, [*everything, *replaced.values(), *redactions.values()]),
     )
 
 
@@ -97,9 +110,42 @@ def first_positions(shown: Iterable[StoredEvent]) -> dict[int, int]:
     return first
 
 
-def load_plain(tx: Transaction, shown: Sequence[StoredEvent]) -> Details:
-    """The details of long lists of state: only what redacted the events."""
-    return Details(redactions=_redactions(tx, shown))
+def load_plain(tx: Transaction, viewer: Viewer, shown: Sequence[StoredEvent]) -> Details:
+    """The details of long lists of state: only what redacted the events, and whose senders were erased."""
+    redactions = _redactions(tx, shown)
+    return Details(redactions=redactions, erased=erased(tx, viewer, [*shown, *redactions.values()]))
+
+
+def erased(tx: Transaction, viewer: Viewer, shown: Iterable[StoredEvent]) -> Set[int]:
+    """The event_nids of those events whose sender was erased before the viewer joined the room for the first time."""
+    if not viewer.erased:
+        return frozenset()
+    found = [stored for stored in shown if stored.event.sender in viewer.erased]
+    if not found:
+        return frozenset()
+    joined = _first_joins(tx, viewer, {stored.room_nid for stored in found})
+    return {
+        stored.event_nid
+        for stored in found
+        if joined.get(stored.room_nid, MAX_POSITION) > viewer.erased[stored.event.sender]
+    }
+
+
+def redacted_copy(stored: StoredEvent) -> StoredEvent:
+    """What is shown of an event that nobody redacted to somebody who may not have more of it."""
+    if stored.redacted_by is not None:
+        return stored
+    return structs.replace(stored, event=stored.event.redacted(), redacted_by=_NO_REDACTION)
+
+
+def _first_joins(tx: Transaction, viewer: Viewer, room_nids: Collection[int]) -> dict[int, int]:
+    """The position at which the viewer joined each of some rooms for the first time."""
+    first: dict[int, int] = {}
+    for room_nid, intervals in room_state.intervals(tx, room_nids, [("m.room.member", viewer.user_id)]).items():
+        joins = [item.valid_from for item in intervals if item.event.membership == "join"]
+        if joins:
+            first[room_nid] = joins[0]
+    return first
 
 
 def _redactions(tx: Transaction, shown: Iterable[StoredEvent]) -> dict[int, StoredEvent]:

@@ -9,7 +9,7 @@ decided in memory. For somebody who was in the room all the time not even that i
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from matrixd.core.event import Event
@@ -37,13 +37,17 @@ _EVERYTHING = ((0, MAX_POSITION),)
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who events are shown to. `ignored` are the user IDs that the viewer ignores."""
+    """Who events are shown to. `ignored` are the user IDs that the viewer ignores.
+
+    `erased`: `ErasedUsers.positions`, the same for all viewers.
+    """
 
     user_id: str
     user_nid: int
     #: None: no device's transaction IDs are shown.
     device_nid: int | None
     ignored: frozenset[str] = frozenset()
+    erased: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def ignores(self, event: Event) -> bool:
         """Whether the viewer does not want the event: state is shown whoever set it, and one's own events are."""

@@ -12,7 +12,9 @@ import orjson
 
 from matrixd.core import content
 from matrixd.core.streams import RoomToken
+from matrixd.queries import event_details
 from matrixd.queries.client_events import json_object
+from matrixd.queries.event_details import Details
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.history_tokens import place_of
 from matrixd.queries.room_access import not_in_room, room_access
@@ -70,7 +72,7 @@ def _events(tx: Transaction, viewer: Viewer, room_id: str, request: MembersReque
     else:
         members = room_state.of_type(tx, room_nid, "m.room.member", at).values()
         found = [stored for stored in members if request.wants(stored.event.membership)]
-    return json_object([("chunk", plain_list(tx, found, now))])
+    return json_object([("chunk", plain_list(tx, viewer, found, now))])
 
 
 def _joined(tx: Transaction, viewer: Viewer, room_id: str) -> bytes:
@@ -79,7 +81,8 @@ def _joined(tx: Transaction, viewer: Viewer, room_id: str) -> bytes:
     if room_nid is None or member is None or member.membership != "join":
         raise not_in_room(room_id)
     found = room_state.with_membership(tx, room_nid, "join")
-    return orjson.dumps({"joined": {stored.event.state_key: _profile(stored) for stored in found}})
+    details = Details(erased=event_details.erased(tx, viewer, found))
+    return orjson.dumps({"joined": {stored.event.state_key: _profile(details.as_shown(stored)) for stored in found}})
 
 
 def _profile(stored: StoredEvent) -> dict[str, str]:

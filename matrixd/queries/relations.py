@@ -6,8 +6,6 @@ https://spec.matrix.org/v1.19/client-server-api/#relationships-api
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from msgspec import structs
-
 from matrixd.core.errors import MatrixError
 from matrixd.core.streams import MAX_POSITION, RoomToken
 from matrixd.queries import event_details
@@ -21,9 +19,6 @@ from matrixd.storage import event_relations, events
 from matrixd.storage.event_relations import ChildrenPage, Scope
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
-
-#: Marks an event as redacted where no redaction is to be shown.
-_NO_REDACTION = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +156,6 @@ def _is_root(stored: StoredEvent, room_nid: int, history: VisibleHistory) -> boo
 
 def _without_ignored(stored: StoredEvent, viewer: Viewer) -> StoredEvent:
     """The root of a thread; of somebody whom the viewer ignores only its redacted form, as the specification says."""
-    if not viewer.ignores(stored.event) or stored.redacted_by is not None:
+    if not viewer.ignores(stored.event):
         return stored
-    return structs.replace(stored, event=stored.event.redacted(), redacted_by=_NO_REDACTION)
+    return event_details.redacted_copy(stored)

@@ -4,7 +4,6 @@ import orjson
 
 from matrixd.core.filters import EventFilter
 from matrixd.core.streams import RoomToken
-from matrixd.queries import event_details
 from matrixd.queries.client_events import ClientEvents, json_array, json_object, plain_json
 from matrixd.queries.event_context import Context, load_context, load_event
 from matrixd.queries.event_visibility import Viewer
@@ -36,8 +35,8 @@ class RoomHistory:
         if page.end is not None:
             members.append(("end", _token(page.end)))
         if request.filter.lazy_load_members:
-            now, plain = self._clock.now_ms(), event_details.Details()
-            members.append(("state", json_array(plain_json(stored, plain, now) for stored in page.members)))
+            now, details = self._clock.now_ms(), page.member_details
+            members.append(("state", json_array(plain_json(stored, details, now) for stored in page.members)))
         return json_object(members)
 
     async def context(
@@ -108,4 +107,4 @@ def _context(
     tx: Transaction, viewer: Viewer, room_id: str, event_id: str, limit: int, event_filter: EventFilter, now: int
 ) -> tuple[Context, bytes]:
     context = load_context(tx, viewer, room_id, event_id, limit, event_filter)
-    return context, plain_list(tx, context.state, now)
+    return context, plain_list(tx, viewer, context.state, now)

@@ -9,6 +9,7 @@ from matrixd.core.client_event import content_json
 from matrixd.core.errors import MatrixError
 from matrixd.queries import event_details
 from matrixd.queries.client_events import ClientEvents, json_array, plain_json
+from matrixd.queries.event_details import Details
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.room_access import room_access
 from matrixd.storage import room_state
@@ -32,32 +33,30 @@ class RoomStateReads:
 
     async def content(self, viewer: Viewer, room_id: str, event_type: str, state_key: str) -> bytes:
         """The content of one state event. Raises M_FORBIDDEN, and M_NOT_FOUND if there is none."""
-        return content_json((await self._one(viewer, room_id, event_type, state_key)).event)
+        stored, details = await self._database.read(_one, viewer, room_id, (event_type, state_key))
+        return content_json(details.as_shown(stored).event)
 
     async def event(self, viewer: Viewer, room_id: str, event_type: str, state_key: str) -> bytes:
         """One state event. Raises M_FORBIDDEN, and M_NOT_FOUND if there is none."""
-        stored = await self._one(viewer, room_id, event_type, state_key)
+        stored, _ = await self._database.read(_one, viewer, room_id, (event_type, state_key))
         return (await self._client_events.render(viewer, [stored], with_room_id=True))[0]
 
-    async def _one(self, viewer: Viewer, room_id: str, event_type: str, state_key: str) -> StoredEvent:
-        stored = await self._database.read(_one, viewer, room_id, (event_type, state_key))
-        if stored is None:
-            raise MatrixError(404, "M_NOT_FOUND", f"The room has no state '{event_type}' with the key '{state_key}'.")
-        return stored
 
-
-def plain_list(tx: Transaction, state: Iterable[StoredEvent], now: int) -> bytes:
+def plain_list(tx: Transaction, viewer: Viewer, state: Iterable[StoredEvent], now: int) -> bytes:
     """State events as a JSON array."""
     listed = sorted(state, key=lambda stored: stored.pos or 0)
-    details = event_details.load_plain(tx, listed)
+    details = event_details.load_plain(tx, viewer, listed)
     return json_array(plain_json(stored, details, now) for stored in listed)
 
 
 def _everything(tx: Transaction, viewer: Viewer, room_id: str, now: int) -> bytes:
     access = room_access(tx, room_id, viewer)
-    return plain_list(tx, room_state.everything(tx, access.room.room_nid, access.state_at).values(), now)
+    return plain_list(tx, viewer, room_state.everything(tx, access.room.room_nid, access.state_at).values(), now)
 
 
-def _one(tx: Transaction, viewer: Viewer, room_id: str, key: room_state.StateKey) -> StoredEvent | None:
+def _one(tx: Transaction, viewer: Viewer, room_id: str, key: room_state.StateKey) -> tuple[StoredEvent, Details]:
     access = room_access(tx, room_id, viewer)
-    return room_state.of_keys(tx, access.room.room_nid, [key], access.state_at).get(key)
+    stored = room_state.of_keys(tx, access.room.room_nid, [key], access.state_at).get(key)
+    if stored is None:
+        raise MatrixError(404, "M_NOT_FOUND", f"The room has no state '{key[0]}' with the key '{key[1]}'.")
+    return stored, Details(erased=event_details.erased(tx, viewer, [stored]))

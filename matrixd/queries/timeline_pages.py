@@ -52,6 +52,7 @@ class Page:
     details: Details
     #: With lazy-loading: the members who sent what is shown, as of its newest event.
     members: Sequence[StoredEvent]
+    member_details: Details
 
 
 def load_page(tx: Transaction, viewer: Viewer, room_id: str, request: PageRequest) -> Page:
@@ -66,6 +67,7 @@ def page_of(tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRe
     scan.run()
     replaced = event_details.load_replaced(tx, scan.shown)
     history = widened(tx, viewer, access, scan.history, [*scan.shown, *replaced.values()])
+    members = senders(tx, room_nid, scan.shown) if request.filter.lazy_load_members else ()
     return Page(
         access,
         history,
@@ -73,7 +75,8 @@ def page_of(tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRe
         scan.end_token(),
         scan.shown,
         event_details.load(tx, viewer, {room_nid: history}, scan.shown, replaced),
-        senders(tx, room_nid, scan.shown) if request.filter.lazy_load_members else (),
+        members,
+        event_details.load_plain(tx, viewer, members),
     )
 
 

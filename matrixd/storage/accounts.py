@@ -9,7 +9,7 @@ from matrixd.storage.transaction import Transaction
 USER, GUEST, APPSERVICE, BOT, SUPPORT = "user", "guest", "appservice", "bot", "support"
 
 _SELECT = (
-    "SELECT a.user_nid, u.user_id, a.password_hash, a.kind, a.is_admin, a.created_ts, a.deactivated_ts, a.erased,"
+    "SELECT a.user_nid, u.user_id, a.password_hash, a.kind, a.is_admin, a.created_ts, a.deactivated_ts, a.erased_pos,"
     " a.locked, a.suspended FROM accounts a JOIN users u ON u.user_nid = a.user_nid"
 )
 
@@ -36,10 +36,10 @@ class Account:
 
 
 def _account(row: tuple[object, ...]) -> Account:
-    nid, user_id, password_hash, kind, is_admin, created_ts, deactivated_ts, erased, locked, suspended = row
+    nid, user_id, password_hash, kind, is_admin, created_ts, deactivated_ts, erased_pos, locked, suspended = row
     return Account(
-        nid, user_id, password_hash, kind, bool(is_admin), created_ts, deactivated_ts, bool(erased),  # type: ignore[arg-type]
-        bool(locked), bool(suspended),
+        nid, user_id, password_hash, kind, bool(is_admin), created_ts, deactivated_ts,  # type: ignore[arg-type]
+        erased_pos is not None, bool(locked), bool(suspended),
     )
 
 
@@ -104,12 +104,25 @@ def set_suspended(tx: Transaction, account: Account, suspended: bool) -> None:
 
 def deactivate(tx: Transaction, account: Account, erase: bool, now_ms: int) -> None:
     """End the account for ever; it is marked as one that must still leave its rooms."""
+    newest = tx.one("SELECT pos FROM events WHERE pos IS NOT NULL ORDER BY pos DESC LIMIT 1")
+    erased_pos = (0 if newest is None else newest[0]) if erase else None
     tx.execute(
-        "UPDATE accounts SET password_hash = NULL, deactivated_ts = ?, erased = ?, is_admin = 0, leaving = 1"
+        "UPDATE accounts SET password_hash = NULL, deactivated_ts = ?, erased_pos = ?, is_admin = 0, leaving = 1"
         " WHERE user_nid = ?",
-        (now_ms, int(erase), account.user_nid),
+        (now_ms, erased_pos, account.user_nid),
     )
     _changed(tx, account)
+    if erased_pos is not None:
+        tx.announce(rows.UserErased(account.user_id, erased_pos))
+
+
+def erased(tx: Transaction) -> dict[str, int]:
+    """The erased users: user ID -> newest position of the events stream at the erasure."""
+    found = tx.all(
+        "SELECT u.user_id, a.erased_pos FROM accounts a JOIN users u ON u.user_nid = a.user_nid"
+        " WHERE a.erased_pos IS NOT NULL"
+    )
+    return dict(found)
 
 
 def still_leaving(tx: Transaction) -> list[str]:

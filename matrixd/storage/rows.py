@@ -148,3 +148,11 @@ class AccountChanged:
 
     user_nid: int
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserErased:
+    """A user wanted to be erased when `erased_pos` was the newest position of the events stream. Without a stream."""
+
+    user_id: str
+    erased_pos: int

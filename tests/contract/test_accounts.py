@@ -121,6 +121,8 @@ def test_deactivation_is_remembered_until_the_rooms_are_left(db: OpenDatabase) -
     gone = db.read(accounts.by_nid, 1)
     assert gone is not None
     assert (gone.is_deactivated, gone.deactivated_ts, gone.is_erased, gone.password_hash) == (True, 7, True, None)
+    assert db.read(accounts.erased) == {ALICE: 0}
+    assert db.announced == [rows.AccountChanged(1, ALICE), rows.UserErased(ALICE, 0)]
     assert db.read(accounts.still_leaving) == [ALICE]
     db.write(accounts.has_left, ALICE)
     assert db.read(accounts.still_leaving) == []

@@ -78,6 +78,31 @@ def test_a_deactivated_account_is_gone(alice: MatrixClient) -> None:
     alice.post("/login", alice.with_password(), token=None, expect=403)
 
 
+def test_who_joins_after_an_erasure_gets_redacted_copies(
+    alice: MatrixClient, bob: MatrixClient, new_user: NewUser
+) -> None:
+    room = alice.create_room(preset="public_chat", name="secret name")
+    bob.join(room)
+    said = alice.say(room, "secret words")
+    bob.sync()
+    alice.post("/account/deactivate", {"erase": True, "auth": alice.with_password()})
+    bob.sync_until(lambda _: bob.members(room).get(alice.user_id) == "leave")
+    carol = new_user()
+    carol.join(room)
+    assert bob.event(room, said)["content"]["body"] == "secret words"
+    assert bob.state_content(room, "m.room.name").json == {"name": "secret name"}
+    assert "secret words" in str(list(bob.history(room)))
+    # The specification's data knows no redacted content without a redaction.
+    with carol.checking_events(()):
+        assert carol.event(room, said)["content"] == {}
+        assert carol.state_content(room, "m.room.name", check_answer=False).json == {}
+        synced = carol.sync()["rooms"]["join"][room]
+        assert "secret" not in str(synced)
+        assert said in [event["event_id"] for event in synced["timeline"]["events"]]
+        assert "secret" not in str(carol.state(room))
+        assert "secret" not in str(list(carol.history(room)))
+
+
 def test_administrators_lock_accounts(alice: MatrixClient, new_user: NewUser) -> None:
     admin = new_user(admin=True)
     path = f"/_matrix/client/v1/admin/lock/{alice.user_id}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -14,6 +14,7 @@ from matrixd.core.signing import SigningKey
 from matrixd.core.streams import Stream
 from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.queries.client_events import ClientEvents
+from matrixd.queries.erased_users import ErasedUsers
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.feed import Feed
 from matrixd.queries.members import Members
@@ -26,8 +27,9 @@ from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.persister import Persister
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import Draft, RoomLanes, Sent
-from matrixd.storage import transactions, users
+from matrixd.storage import accounts, transactions, users
 from matrixd.storage.rows import EventRow
+from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
 from tests.support.database import OpenDatabase
 from tests.support.kept import FakeClock
@@ -73,6 +75,7 @@ class RoomWorld:
         self.history = RoomHistory(database, self.client_events, self.clock)
         self.state = RoomStateReads(database, self.client_events, self.clock)
         self.members = Members(database, self.clock)
+        self.erased_users = ErasedUsers(database, self.feed)
         self._given = 0
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -90,7 +93,7 @@ class RoomWorld:
     def viewer(self, name: str, ignored: Collection[str] = (), device_nid: int | None = None) -> Viewer:
         """A user who reads."""
         nid = self.db.write(users.nid, user_id(name))
-        return Viewer(user_id(name), nid, device_nid, frozenset(map(user_id, ignored)))
+        return Viewer(user_id(name), nid, device_nid, frozenset(map(user_id, ignored)), self.erased_users.positions)
 
     def room(self, creator: str, *joined: str, visibility: str = "shared", version: str = "12") -> str:
         """A public room with a creator and some who have joined it."""
@@ -148,6 +151,22 @@ class RoomWorld:
     def newest(self) -> int:
         """The newest position of the events stream."""
         return self.feed.token[Stream.EVENTS]
+
+    def erase(self, name: str) -> None:
+        """End the account of a user, and erase the user."""
+        target = user_id(name)
+
+        def erase(tx: Transaction) -> None:
+            nid = users.nid(tx, target)
+            accounts.create(tx, nid, target, accounts.USER, None, False, 0)
+            account = accounts.by_nid(tx, nid)
+            assert account is not None
+            accounts.deactivate(tx, account, True, self._tick())
+
+        self.run(self._write(erase))
+
+    async def _write(self, function: Callable[[Transaction], None]) -> None:
+        await self.db.database.write(function)
 
     def _tick(self) -> int:
         self.clock.ms += 1000

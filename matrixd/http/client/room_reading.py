@@ -4,6 +4,7 @@ from matrixd.core.filters import EventFilter, parse_json, parse_room_event_filte
 from matrixd.core.streams import RoomToken, Stream
 from matrixd.http.kit.call import Call
 from matrixd.queries import history_tokens
+from matrixd.queries.erased_users import ErasedUsers
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.feed import Feed
 from matrixd.queries.ignored_users import IgnoredUsers
@@ -16,15 +17,18 @@ MAX_LIMIT = 1000
 class RoomReading:
     """Reads what is common from a call."""
 
-    def __init__(self, feed: Feed, ignored_users: IgnoredUsers) -> None:
+    def __init__(self, feed: Feed, ignored_users: IgnoredUsers, erased_users: ErasedUsers) -> None:
         self._feed = feed
         self._ignored_users = ignored_users
+        self._erased_users = erased_users
 
     async def viewer(self, call: Call) -> Viewer:
         """Who reads."""
         requester = call.requester
         ignored = await self._ignored_users.of(requester.user_nid)
-        return Viewer(requester.user_id, requester.user_nid, requester.device_nid, ignored)
+        return Viewer(
+            requester.user_id, requester.user_nid, requester.device_nid, ignored, self._erased_users.positions
+        )
 
     def token(self, call: Call, name: str) -> RoomToken | None:
         """A pagination token, None if there is none. Raises M_INVALID_PARAM for none of ours or one of the future."""

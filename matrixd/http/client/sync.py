@@ -4,6 +4,7 @@ from matrixd.core.filters import EMPTY_FILTER, Filter, parse_filter, parse_json
 from matrixd.http.client.sync_token import sync_token
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route, RunsOn
+from matrixd.queries.erased_users import ErasedUsers
 from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.feed import Feed
 from matrixd.queries.filters import StoredFilters
@@ -19,12 +20,19 @@ class SyncEndpoint:
     """The endpoint."""
 
     def __init__(
-        self, sync: Sync, feed: Feed, filters: StoredFilters, ignored_users: IgnoredUsers, presence: Presence
+        self,
+        sync: Sync,
+        feed: Feed,
+        filters: StoredFilters,
+        ignored_users: IgnoredUsers,
+        erased_users: ErasedUsers,
+        presence: Presence,
     ) -> None:
         self._sync = sync
         self._feed = feed
         self._filters = filters
         self._ignored_users = ignored_users
+        self._erased_users = erased_users
         self._presence = presence
 
     def routes(self) -> list[Route]:
@@ -48,6 +56,7 @@ class SyncEndpoint:
                 requester.user_nid,
                 requester.device_nid,
                 await self._ignored_users.of(requester.user_nid),
+                self._erased_users.positions,
             ),
             device_nid=requester.device_nid,
             since=since,

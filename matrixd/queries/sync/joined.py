@@ -8,6 +8,7 @@ import orjson
 
 from matrixd.core.streams import Stream, StreamToken
 from matrixd.queries.client_events import ClientEvents
+from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.room_tails import RoomTails
 from matrixd.queries.sync import write
 from matrixd.queries.sync.lazy_members import Members
@@ -73,6 +74,8 @@ class JoinedRooms:
             return _Room(news)
         rows = self._tails.after(entry.room.room_nid, request.after, now[Stream.EVENTS])
         if rows is None or not request.filter.shares_bytes:
+            return None
+        if request.viewer.erased and any(_shows_erased(request.viewer, row) for row in rows):
             return None
         heard = [row for row in rows if not request.viewer.ignores(row.event)]
         timeline = request.filter.room.timeline
@@ -214,6 +217,11 @@ class JoinedRooms:
         room_nid = room.news.entry.room.room_nid
         known = self._unread.cached(request.user_nid, room_nid)
         return known if known is not None else await self._unread.counts(request.user_nid, room_nid)
+
+
+def _shows_erased(viewer: Viewer, row: EventRow) -> bool:
+    """Whether the row has something of a user who was erased: what the viewer sees of it, the database has to say."""
+    return row.event.sender in viewer.erased or (row.replaces is not None and row.replaces.sender in viewer.erased)
 
 
 def _read_room(news: RoomNews, data: RoomData, loaded: Loaded) -> _Room:

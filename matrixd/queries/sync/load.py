@@ -89,7 +89,7 @@ def load(tx: Transaction, asks: Sequence[RoomAsk]) -> Loaded:
     shown = [item for room in rooms for item in room.timeline]
     histories, details = load_shown(tx, asks[0].viewer, shown, bundled=True)
     state = [item for room in rooms for item in room.state.values()]
-    return Loaded(rooms, histories, details, event_details.load_plain(tx, state))
+    return Loaded(rooms, histories, details, event_details.load_plain(tx, asks[0].viewer, state))
 
 
 def _load_room(tx: Transaction, ask: RoomAsk, named: Set[int]) -> RoomData:
