@@ -46,13 +46,13 @@ def publish(client: MatrixClient, room: str) -> None:
 
 def test_events_go_on_where_they_ended(alice: MatrixClient, bob: MatrixClient, room: str) -> None:
     start = events(alice)["end"]
-    assert events(alice, start=start)["chunk"] == []
+    assert ids(events(alice, start=start)["chunk"]) == []  # her own presence may have come
     sent = [bob.say(room, f"{number}") for number in range(5)]
     first = events(alice, start=start, limit=2)
     assert first["start"] == start
     assert ids(first["chunk"]) == sent[:2]
-    assert {event["room_id"] for event in first["chunk"] if "event_id" in event} == {room}
-    assert first["chunk"][-1]["user_id"] == bob.user_id
+    told = [event for event in first["chunk"] if "event_id" in event]
+    assert {(event["room_id"], event["user_id"]) for event in told} == {(room, bob.user_id)}
     rest = events(alice, start=first["end"])
     assert ids(rest["chunk"]) == sent[2:]
     assert ids(events(alice, start=rest["end"])["chunk"]) == []
