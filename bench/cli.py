@@ -33,11 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [name for name in SCENARIOS if not options.only or name in options.only]
     compared = [_program(name, options) for name in servers]
     report = Report({program.name: program.version for program in compared}, scale)
-    for engine in options.engines:
-        with tempfile.TemporaryDirectory(prefix="matrixd-bench-", dir=options.work_dir) as directory:
-            # where the run's user is root, PostgreSQL's own user has to reach its folder in here
-            Path(directory).chmod(0o711)
-            asyncio.run(_run_engine(engine, Path(directory), compared, chosen, report, options.keep_logs))
+    with contextlib.suppress(KeyboardInterrupt):  # what has been measured by then is reported
+        for engine in options.engines:
+            with tempfile.TemporaryDirectory(prefix="matrixd-bench-", dir=options.work_dir) as directory:
+                # where the run's user is root, PostgreSQL's own user has to reach its folder in here
+                Path(directory).chmod(0o711)
+                asyncio.run(_run_engine(engine, Path(directory), compared, chosen, report, options.keep_logs))
     file = report.write_json(programs.BENCH / "results")
     print(report.table())
     print(f"\n{', '.join(f'{name} {version}' for name, version in report.versions.items())}; all samples in {file}")
