@@ -19,7 +19,7 @@ from matrixd.http.client.room_send import RoomSend
 from matrixd.http.client.room_state_change import RoomStateChange
 from matrixd.http.client.room_upgrades import RoomUpgradeEndpoints
 from matrixd.http.kit.route import Route
-from matrixd.master.frame import Frame
+from matrixd.master.frame import Frame, Job
 from matrixd.queries.public_rooms import PublicRooms
 from matrixd.services.aliases import Aliases
 from matrixd.services.canonical_aliases import CanonicalAliases
@@ -44,6 +44,8 @@ from matrixd.services.sent_transactions import SentTransactions
 from matrixd.services.shown_profiles import ShownProfiles
 from matrixd.services.state_changes import StateChanges
 from matrixd.util.ratelimit import RateLimiter
+
+_HOUR = 60 * 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes) -> Rooms:
     upgrades = RoomUpgrades(
         database, heads, lanes, profiles, making, lambda: _new_room_id(server_name), moved
     )
-    GuestAccess(database, frame.feed, lanes)
+    guests = GuestAccess(database, frame.feed, lanes)
+    frame.at_start.append(guests.resume)
+    frame.jobs.append(Job("taking guests out of closed rooms", _HOUR, guests.close_rooms))
     changes = StateChanges(
         server_name, heads, lanes,
         MembershipChanges(

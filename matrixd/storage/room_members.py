@@ -21,6 +21,16 @@ class Member:
     forgotten: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class JoinedGuest:
+    """A guest of this server in a room."""
+
+    user_nid: int
+    room_nid: int
+    user_id: str
+    room_id: str
+
+
 _COLUMNS = "user_nid, room_nid, membership, event_nid, pos, sender_nid, is_local, forgotten"
 
 
@@ -133,6 +143,19 @@ def local_guests(tx: Transaction, room_nid: int) -> list[str]:
         (room_nid,),
     )
     return [row[0] for row in rows]
+
+
+def joined_guests(tx: Transaction, after: tuple[int, int], limit: int) -> list[JoinedGuest]:
+    """The guests of this server in all rooms, ordered by the numbers of user and room; those after a pair of these."""
+    rows = tx.all(
+        "SELECT m.user_nid, m.room_nid, u.user_id, r.room_id FROM accounts a"
+        " JOIN room_members m ON m.user_nid = a.user_nid AND m.is_local = 1"
+        " JOIN users u ON u.user_nid = m.user_nid JOIN rooms r ON r.room_nid = m.room_nid"
+        " WHERE a.kind = 'guest' AND m.membership = 'join' AND (m.user_nid, m.room_nid) > (?, ?)"
+        " ORDER BY m.user_nid, m.room_nid LIMIT ?",
+        (*after, limit),
+    )
+    return [JoinedGuest(*row) for row in rows]
 
 
 def joined_room_ids(tx: Transaction, user_nid: int) -> list[str]:

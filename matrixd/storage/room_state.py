@@ -144,9 +144,9 @@ def of_keys(
 
 
 def in_rooms(
-    tx: Transaction, room_nids: Collection[int], keys: Collection[StateKey], at: int
+    tx: Transaction, room_nids: Collection[int], keys: Collection[StateKey], at: int | None = None
 ) -> dict[int, dict[StateKey, StoredEvent]]:
-    """The state of some keys, one at least, in each of some rooms after position `at`, by room."""
+    """The state of some keys, one at least, in each of some rooms, by room: current, or after position `at`."""
     rooms, parameter = tx.among("s.room_nid", list(room_nids))
     condition, values = _among_keys(tx, keys)
     moment, params = _moment(at)

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from matrixd.storage.engines.base import Mode
 from tests.functional.conftest import NewUser
 from tests.support.client import MatrixClient, quoted, unique
+from tests.support.database import DatabasePlace
 from tests.support.exchange import Answer
+from tests.support.server import ServerProcess
 
 
 def forbidden(answer: Answer) -> None:
@@ -208,3 +211,23 @@ def test_guests(alice: MatrixClient, guest: MatrixClient) -> None:
 
     assert has_left(alice.sync_until(lambda answer: answer if has_left(answer) else None))
     assert alice.members(room)[guest.user_id] == "leave"
+
+
+def test_a_start_takes_guests_out_of_closed_rooms(empty_database: DatabasePlace) -> None:
+    server = ServerProcess(empty_database).start()
+    alice, visitor = server.new_client(), server.new_client()
+    room = alice.create_room(preset="public_chat")
+    visitor.join(room)
+    # As after a crash between the closing of the room and the guest's leaving.
+    connection = empty_database.engine().connect(Mode.WRITE)
+    connection.begin(write=True)
+    connection.execute("UPDATE accounts SET kind = 'guest' WHERE folded_id = ?", (visitor.user_id,))
+    connection.commit()
+    connection.close()
+    assert alice.members(room)[visitor.user_id] == "join"
+    server.kill()
+    server.start()
+    alice.sync_until(lambda _: alice.members(room)[visitor.user_id] == "leave")
+    for client in (alice, visitor):
+        client.close()
+    server.stop()

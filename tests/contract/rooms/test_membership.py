@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import gatherResults
 
+from matrixd.services.guest_access import GuestAccess
+from matrixd.services.room_lanes import Draft
 from matrixd.storage import account_data, accounts, profiles, room_members, rooms
 from matrixd.storage.rows import ProfileRow, RoomForgotten
 from matrixd.storage.transaction import Transaction
@@ -209,6 +212,46 @@ def test_guests(server: RoomServer, alice: User) -> None:
         time.sleep(0.01)
     assert server.membership(closed, guest) == "leave"
     assert guest.post("/createRoom", {}, expect=403).errcode == "M_GUEST_ACCESS_FORBIDDEN"
+
+
+def test_guests_who_were_left_in_closed_rooms(server: RoomServer, alice: User, bob: User) -> None:
+    guests = [server.user(name) for name in ("gina", "gus")]
+    closed, silent = alice.create_room(preset="public_chat"), alice.create_room(preset="public_chat", room_version="10")
+    alice.set_state(silent, "m.room.guest_access", {})
+    welcoming = alice.create_room(preset="public_chat")
+    alice.set_state(welcoming, "m.room.guest_access", {"guest_access": "can_join"})
+    for user in (*guests, bob):
+        for room_id in (closed, silent, welcoming):
+            user.join(room_id)
+    # As after the end of a server that had closed rooms and taken nobody out yet.
+    nids = [guest.requester.user_nid for guest in guests]
+    server.db.write(lambda tx: tx.execute("UPDATE accounts SET kind = 'guest' WHERE user_nid IN (?, ?)", nids))
+    guests[1].room_post(silent, "leave")
+    for page in (2, 500):
+        access = GuestAccess(server.db.database, server.frame.feed, server.lanes, page=page)
+        server.run(access.close_rooms())
+        for guest in guests:
+            found = [server.membership(room_id, guest) for room_id in (closed, silent, welcoming)]
+            assert found == ["leave", "leave", "join"]
+    assert [server.membership(room_id, bob) for room_id in (closed, silent, welcoming)] == ["join"] * 3
+    assert len([event for event in server.events(closed) if event.membership == "leave"]) == 2
+    assert len([event for event in server.events(silent) if event.membership == "leave"]) == 2
+
+
+def test_a_guest_stays_where_the_room_has_opened_again(server: RoomServer, alice: User) -> None:
+    guest = server.user("guest", accounts.GUEST)
+    room_id = alice.create_room()
+    waiting: list[Coroutine[Any, Any, object]] = []
+    GuestAccess(server.db.database, server.frame.feed, server.lanes, lambda what, work: waiting.append(work))
+    alice.invite(room_id, guest)
+    guest.join(room_id)
+    closed_and_open = [
+        Draft(alice.id, "m.room.guest_access", {"guest_access": access}, "") for access in ("forbidden", "can_join")
+    ]
+    server.run(server.lanes.send(room_id, closed_and_open))
+    assert len(waiting) == 1
+    server.run(waiting[0])
+    assert server.membership(room_id, guest) == "join"
 
 
 def test_a_suspended_user_may_leave_and_little_else(server: RoomServer, alice: User, bob: User, room: str) -> None:
