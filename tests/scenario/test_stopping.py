@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from matrixd.storage import migrations
+from matrixd.storage.engines.base import Mode
 from tests.scenario import faults
 from tests.support import database
 from tests.support.client import MatrixClient
@@ -110,6 +112,23 @@ def test_a_second_master_on_the_same_database(durable_database: DatabasePlace, n
     assert first.stop() == 0
     second.start()
     assert second.stop() == 0
+
+
+def test_a_start_waits_for_a_master_that_is_about_to_end(durable_database: DatabasePlace) -> None:
+    engine = durable_database.engine()
+    migrations.migrate(engine, lambda step: None)
+    claimed = engine.connect(Mode.MASTER)
+    server = ServerProcess(durable_database)
+    server.launch()
+    deadline = time.monotonic() + ENDS_WITHIN_S
+    while "waiting: another matrixd is running" not in server.log_tail():
+        assert server.is_running, server.log_tail()
+        assert time.monotonic() < deadline, server.log_tail()
+        time.sleep(0.02)
+    claimed.close()
+    engine.release()
+    server.wait_until_it_answers()
+    assert server.stop() == 0
 
 
 def test_a_second_start_of_the_same_configuration(new_server: NewServer) -> None:
