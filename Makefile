@@ -8,10 +8,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# some tests wait more than they work
+TEST_WORKERS := 3
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 SAY := @printf '\n==> %s\n'
 
-.PHONY: help install run test lint unit bench clean
+.PHONY: help install prepare run test lint unit bench clean
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
@@ -22,7 +24,9 @@ run: $(VENV)/.installed data/homeserver.yaml
 	@$(BIN)/python -m matrixd.ops.welcome -c data/homeserver.yaml --bin $(BIN)/ --pid $$$$ & \
 	exec $(BIN)/python -m matrixd -c data/homeserver.yaml
 
-test: $(VENV)/.test-installed postgresql lint unit
+test: prepare lint unit
+
+prepare: $(VENV)/.test-installed postgresql
 
 lint: $(VENV)/.test-installed
 	$(SAY) 'ruff: style'
@@ -34,10 +38,10 @@ lint: $(VENV)/.test-installed
 
 unit: $(VENV)/.test-installed
 	$(SAY) 'pytest: all tests, on SQLite and PostgreSQL'
-	@$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-bench: $(VENV)/.test-installed postgresql
-	$(SAY) 'Measuring; Synapse is installed into a virtual environment of its own first'
+bench: prepare
+	$(SAY) 'Measuring (beside Synapse: that is installed into a virtual environment of its own first)'
 	@$(BIN)/python bench/run $(BENCH_ARGS)
 
 clean:

@@ -79,11 +79,7 @@ class PostgresCluster:
     def create(cls, directory: Path, *, durable: bool = False) -> PostgresCluster:
         """Makes and starts a cluster in ``directory``, a new one that the run owns. Raises PostgresMissing."""
         cluster = cls(directory, program_directory())
-        directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o755)
-        if os.getuid() == 0:
-            account = _account()
-            os.chown(directory, account.pw_uid, account.pw_gid)
+        cluster._own_directory()
         cluster._initialise(durable)
         cluster.start()
         return cluster
@@ -156,7 +152,27 @@ class PostgresCluster:
     def _data(self) -> str:
         return str(self.directory / "data")
 
+    def _own_directory(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o755)
+        if os.getuid() == 0:
+            account = _account()
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+
     def _initialise(self, durable: bool) -> None:
+        # initdb takes seconds: it runs once, and each cluster begins as a copy.
+        with run.locked("postgres-initialised") as path:
+            if not (path / "ready").exists():
+                initialised = PostgresCluster(path, self.programs)
+                initialised._own_directory()
+                initialised._initdb()
+                (path / "ready").touch()
+        subprocess.run(["cp", "-a", str(path / "data"), self._data], check=True, timeout=START_WITHIN_S)
+        settings = {**_COMMON, **({} if durable else _QUICK), "unix_socket_directories": f"'{self.directory}'"}
+        with (self.directory / "data" / "postgresql.conf").open("a") as out:
+            out.writelines(f"{name} = {value}\n" for name, value in settings.items())
+
+    def _initdb(self) -> None:
         for locale in _LOCALES:
             done = self._run(
                 "initdb",
@@ -176,9 +192,6 @@ class PostgresCluster:
                 break
         else:
             raise AssertionError(f"initdb failed: {done.stderr}")
-        settings = {**_COMMON, **({} if durable else _QUICK), "unix_socket_directories": f"'{self.directory}'"}
-        with (self.directory / "data" / "postgresql.conf").open("a") as out:
-            out.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         # PostgreSQL refuses to run as root.
