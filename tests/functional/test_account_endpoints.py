@@ -15,6 +15,8 @@ def test_what_the_server_says_of_itself(client: MatrixClient, alice: MatrixClien
     known = client.get("/.well-known/matrix/client", token=None, expect={200, 404})
     assert known.status == 404 or known["m.homeserver"]["base_url"].rstrip("/") == client.base_url
     client.get("/.well-known/matrix/support", token=None, expect={200, 404})
+    delegated = client.get("/.well-known/matrix/server", token=None, expect={200, 404})
+    assert delegated.status == 404 or delegated["m.server"]
     assert "m.room_versions" in alice.get("/capabilities")["capabilities"]
     assert client.get("/capabilities", expect=401).errcode == "M_MISSING_TOKEN"
     flows = client.get("/login", token=None)["flows"]
