@@ -47,18 +47,22 @@ class PostgresConnection:
         self._cursor = self._connection.cursor()
         self._cursor.execute(_SESSION)
         self._translated = translated
+        #: What begins the transaction, until it goes with its first statement: that saves a round trip.
+        self._unsent = ""
 
     def begin(self, write: bool) -> None:
-        self._cursor.execute("BEGIN" if write else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._unsent = "BEGIN; " if write else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
 
     def commit(self) -> None:
+        if self._take_unsent():
+            return
         self._cursor.execute("COMMIT")
         # PostgreSQL takes a COMMIT after a failed statement for a ROLLBACK, and does not complain.
         if self._cursor.statusmessage != "COMMIT":
             raise RuntimeError("a statement had failed and its error was not passed on: nothing was committed")
 
     def rollback(self) -> None:
-        if not self._connection.closed:
+        if not self._take_unsent() and not self._connection.closed:
             self._cursor.execute("ROLLBACK")
 
     def close(self) -> None:
@@ -70,25 +74,29 @@ class PostgresConnection:
             translated = self._translated[sql] = _translate(sql)
         return translated
 
+    def _take_unsent(self) -> str:
+        unsent, self._unsent = self._unsent, ""
+        return unsent
+
     def execute(self, sql: str, params: Params) -> int:
-        self._cursor.execute(self._sql(sql), params)
+        self._cursor.execute(self._take_unsent() + self._sql(sql), params)
         touched: int = self._cursor.rowcount
         return touched
 
     def fetch(self, sql: str, params: Params) -> list[Row]:
-        self._cursor.execute(self._sql(sql), params)
+        self._cursor.execute(self._take_unsent() + self._sql(sql), params)
         rows: list[Row] = self._cursor.fetchall()
         return rows
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Row], suffix: str) -> None:
-        sql = f"INSERT INTO {table} ({','.join(columns)}) VALUES %s {suffix.replace('%', '%%')}"
+        sql = f"{self._take_unsent()}INSERT INTO {table} ({','.join(columns)}) VALUES %s {suffix.replace('%', '%%')}"
         execute_values(self._cursor, sql, rows, page_size=_PAGE_ROWS)
 
     def among(self, column: str, values: Sequence[Any]) -> tuple[str, Any]:
         return f"{column} = ANY(?)", list(values)
 
     def script(self, sql: str) -> None:
-        self._cursor.execute(_postgres_dialect(sql))
+        self._cursor.execute(self._take_unsent() + _postgres_dialect(sql))
 
     def is_transient(self, error: BaseException) -> bool:
         if not isinstance(error, psycopg2.Error):
