@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import run
 from tests.support.openapi import Specification, load_specification
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 ENGINES = ("sqlite3", "psycopg2")
 _run_directory = pytest.StashKey[Path]()
+
+# A busy machine is no error. What hypothesis does else where CI is set (the same examples each time) stays.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
