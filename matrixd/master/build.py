@@ -38,7 +38,6 @@ from matrixd.storage.engines.base import Engine, Unavailable
 from matrixd.storage.rows import DeviceDeleted
 from matrixd.util.clock import SystemClock
 from matrixd.util.lru import CacheBudget
-from matrixd.util.ratelimit import RateLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +113,6 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     )
     frame.serve("client", list(accounts.routes))
     frame.limiters.update(accounts.limiters)
-    frame.limiters["message"] = RateLimiter(config.ratelimits.message)
     frame.jobs.append(Job("the expiry of accounts' tokens and sessions", _MINUTE, accounts.expiry.run))
     frame.jobs.append(Job("writing when users were last seen", _MINUTE, accounts.last_seen.flush))
     frame.jobs.append(Job("the expiry of transaction IDs", 60 * _MINUTE, lambda: _expire_transactions(frame)))

@@ -34,6 +34,7 @@ from matrixd.services.member_profiles import MemberProfiles
 from matrixd.services.membership import MembershipChanges
 from matrixd.services.moved_settings import MovedSettings
 from matrixd.services.publishing import Publishing
+from matrixd.services.redaction_limits import RedactionLimits
 from matrixd.services.removing import Removing
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
@@ -75,8 +76,9 @@ class _Membership:
 
 
 def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes) -> Rooms:
-    """Build it and serve it; routes use the limit `message`."""
+    """Build it and serve it."""
     config, database = frame.config, frame.database
+    frame.limiters["message"] = RateLimiter(config.ratelimits.message)
     server_name = config.server.server_name
     profiles = MemberProfiles(database, frame.feed, frame.budget)
     moved = MovedSettings(database).copy
@@ -112,7 +114,7 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes) -> Rooms:
         *_membership_routes(members, aliases),
         ListJoinedRooms(database).routes(),
         RoomSend(sending).routes(),
-        Redaction(sending).routes(),
+        Redaction(sending, _redaction_limits(frame, heads)).routes(),
         RoomStateChange(changes).routes(),
         RoomUpgradeEndpoints(upgrades).routes(),
         Directory(aliases, server_name).routes(),
@@ -149,6 +151,15 @@ def _membership(
         Leaving(frame.database, heads, lanes),
         Removing(lanes),
         Knocking(heads, lanes, profiles, per_user),
+    )
+
+
+def _redaction_limits(frame: Frame, heads: RoomHeads) -> RedactionLimits:
+    what = "You redact too often"
+    return RedactionLimits(
+        heads,
+        Limit(frame.limiters["message"], frame.clock, what),
+        _limit(frame, frame.config.ratelimits.admin_redaction, what),
     )
 
 

@@ -25,6 +25,7 @@ from matrixd.services.receipts import Receipts
 from matrixd.services.tags import Tags
 from matrixd.services.turn import Turn
 from matrixd.services.typing import Typing
+from matrixd.util.ratelimit import RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemb
         {"displayname": config.profiles.enable_set_displayname, "avatar_url": config.profiles.enable_set_avatar_url},
         config.profiles.limit_profile_requests_to_users_who_share_rooms,
     )
-    presence = Presence(database, frame.feed, clock, frame.reactor, config.presence.mode)
+    presence_rate = config.ratelimits.presence_per_user
+    frame.limiters["presence"] = RateLimiter(presence_rate)
+    presence = Presence(
+        database, frame.feed, clock, frame.reactor, config.presence.mode, RateLimiter(presence_rate)
+    )
     read_markers = ReadMarkers(database, clock)
     push_rules = PushRules(database)
     frame.capabilities.update(profiles.capabilities())

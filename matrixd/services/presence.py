@@ -19,6 +19,7 @@ from matrixd.storage.rows import EventRow, PresenceRow
 from matrixd.storage.transaction import Transaction
 from matrixd.util.background import in_background
 from matrixd.util.clock import Clock
+from matrixd.util.ratelimit import RateLimiter
 from matrixd.util.timer import Alarm, Timer
 
 State = Literal["online", "unavailable", "offline"]
@@ -94,6 +95,8 @@ class _User:
 class Presence:
     """Follows what local users do, and announces how their presence changes.
 
+    Syncs that would change a user's presence more often than `changes_by_sync` allows leave it as it was.
+
     As many users are in memory as have a device that synced in the last half minute. With `mode` "off" nothing is
     followed; "local" and "all" differ in what other servers are told, which is not this class's work.
     """
@@ -105,12 +108,14 @@ class Presence:
         clock: Clock,
         timer: Timer,
         mode: Mode,
+        changes_by_sync: RateLimiter,
         background: Callable[[str, Coroutine[Any, Any, object]], object] = in_background,
     ) -> None:
         self._database = database
         self._feed = feed
         self._clock = clock
         self._timer = timer
+        self._changes_by_sync = changes_by_sync
         self._background = background
         self.is_on = mode != "off"
         self._users: dict[int, _User] = {}
@@ -130,7 +135,8 @@ class Presence:
             return
         device = self._device(user_nid, user_id, device_nid)
         device.syncs += 1
-        self._set_state(device, state)
+        may_change = device.state == state or self._changes_by_sync.wait(user_nid, self._clock.monotonic()) == 0
+        self._set_state(device, state if may_change else device.state)
         self._look_at(self._users[user_nid])
 
     def sync_ends(self, user_nid: int, device_nid: int, state: State) -> None:

@@ -9,28 +9,33 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from matrixd.config.ratelimits import RateLimit
 from matrixd.core.errors import MatrixError
 from matrixd.queries.presence import Presence as PresenceQueries
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.presence import Mode, Presence
 from matrixd.storage.rows import PresenceRow
 from matrixd.util.lru import CacheBudget
+from matrixd.util.ratelimit import RateLimiter
 from tests.support.database import OpenDatabase
 from tests.support.kept import Kept
 
 PHONE, LAPTOP = 1, 2
+UNLIMITED = RateLimit(1e6, 1e6)
 
 
 class World:
     """Alice with two devices, and Bob who shares a room with her."""
 
-    def __init__(self, db: OpenDatabase, mode: Mode = "local") -> None:
+    def __init__(self, db: OpenDatabase, mode: Mode = "local", rate: RateLimit = UNLIMITED) -> None:
         self.kept = Kept(db)
         self.timer = Clock()
         self.timer.rightNow = 1_000_000.0
         self.index = UserRoomsIndex(db.database, self.kept.feed, CacheBudget(1_000_000))
         self.queries = PresenceQueries(db.database, self.kept.feed, self.index, self)
-        self.presence = Presence(db.database, self.kept.feed, self, self.timer, mode, background=self._in_background)
+        self.presence = Presence(
+            db.database, self.kept.feed, self, self.timer, mode, RateLimiter(rate), self._in_background
+        )
         self.announced: list[PresenceRow] = []
         self.kept.feed.subscribe(PresenceRow, self.announced.append)
         self.alice, self.alice_id = self.kept.user("alice")
@@ -142,7 +147,8 @@ def test_a_status_message_outlives_the_server(world: World) -> None:
     again.kept, again.timer, again.announced = world.kept, world.timer, []
     again.alice, again.alice_id, again.bob = world.alice, world.alice_id, world.bob
     again.presence = Presence(
-        world.kept.db.database, world.kept.feed, world, world.timer, "local", background=world._in_background
+        world.kept.db.database, world.kept.feed, world, world.timer, "local", RateLimiter(RateLimit(1, 1)),
+        world._in_background,
     )
     assert again.get()["status_msg"] == "gone fishing"
     again.sync(PHONE)
@@ -190,3 +196,17 @@ def test_when_it_is_off_nothing_happens(db: OpenDatabase) -> None:
     world.done(PHONE)
     assert world.states() == []
     assert world.get() == {"presence": "offline"}
+
+
+def test_syncs_change_the_presence_only_so_often(db: OpenDatabase) -> None:
+    world = World(db, rate=RateLimit(0.1, 1))
+    world.sync(PHONE)
+    assert world.states() == [("online", True)]
+    world.sync(PHONE, "unavailable")
+    assert world.states() == []
+    world.timer.advance(11)
+    world.sync(PHONE, "unavailable")
+    assert [state for state, _ in world.states()] == ["unavailable"]
+    # What a user chooses is not a sync.
+    world.put("online")
+    assert [state for state, _ in world.states()] == ["online"]

@@ -33,7 +33,6 @@ from matrixd.storage.engines.base import Claimed
 from matrixd.storage.rows import EventRow
 from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
-from matrixd.util.ratelimit import RateLimiter
 from tests.support.clock import TestClock
 from tests.support.database import DatabasePlace, OpenDatabase
 from tests.support.exchange import Answer
@@ -45,6 +44,7 @@ SERVER_NAME = "test.example"
 NO_LIMIT = "{per_second: 1000000, burst_count: 1000000}"
 OPTIONS = f"""
 rc_message: {NO_LIMIT}
+rc_admin_redaction: {NO_LIMIT}
 rc_joins: {{local: {NO_LIMIT}, remote: {NO_LIMIT}}}
 rc_joins_per_room: {NO_LIMIT}
 rc_invites: {{per_room: {NO_LIMIT}, per_user: {NO_LIMIT}, per_issuer: {NO_LIMIT}}}
@@ -97,7 +97,6 @@ class RoomServer:
             MemberRulesets(database, feed, budget), self.clock, lambda: f"$event{next(self._event_ids)}:{SERVER_NAME}",
         )
         self.rooms = build_rooms(self.frame, self.heads, self.lanes)
-        self.frame.limiters["message"] = RateLimiter(self.config.ratelimits.message)
         self.dispatcher = Dispatcher(
             Router(self.frame.routes["client"]), authenticator, self.frame.limiters, self.clock,
             lambda requester, ip, agent: None,

@@ -28,7 +28,10 @@ class Presence:
         """The endpoints."""
         return [
             Route("GET", _STATUS, self.get, spec="get_matrixclientv3presenceuseridstatus"),
-            Route("PUT", _STATUS, self.put, spec="put_matrixclientv3presenceuseridstatus", max_body=16384),
+            Route(
+                "PUT", _STATUS, self.put,
+                spec="put_matrixclientv3presenceuseridstatus", limit="presence", max_body=16384,
+            ),
         ]
 
     async def get(self, call: Call) -> object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import gatherResults
 
 from matrixd.storage import transactions
+from tests.support.database import DatabasePlace
 from tests.support.room_server import RoomServer, User
 
 
@@ -232,3 +234,27 @@ def test_state_with_and_without_a_key(server: RoomServer, alice: User, bob: User
 def test_the_time_is_an_application_services_to_choose(server: RoomServer, alice: User, room: str) -> None:
     alice.put(alice.send_path(room) + "?ts=5", MESSAGE)
     assert server.events(room)[-1].origin_server_ts == server.clock.now_ms()
+
+
+LIMITS = """
+rc_message: {per_second: 0.001, burst_count: 3}
+rc_admin_redaction: {per_second: 0.001, burst_count: 4}
+"""
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite3"])
+def test_who_cleans_up_has_a_limit_of_its_own(database: DatabasePlace, tmp_path: Path) -> None:
+    server = RoomServer(database, tmp_path, LIMITS)
+    alice, bob = server.user("alice"), server.user("bob")
+    room = alice.create_room(preset="public_chat")
+    bob.join(room)
+    said = [bob.send(room, {"body": text})["event_id"] for text in "ab"]
+    bob.redact(room, said[0])
+    # Messages and redactions of ordinary users share a limit.
+    assert bob.redact(room, said[1], expect=429).errcode == "M_LIMIT_EXCEEDED"
+    for _ in range(3):
+        alice.send(room, {"body": "spam?"})
+    for _ in range(4):
+        alice.redact(room, said[1])
+    assert alice.redact(room, said[1], expect=429).errcode == "M_LIMIT_EXCEEDED"
+    server.close()
