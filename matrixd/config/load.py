@@ -15,6 +15,7 @@ from matrixd.config import (
     logs,
     media,
     memory,
+    not_yet,
     ratelimits,
     rooms,
     server,
@@ -129,6 +130,7 @@ def _read(options: Options, files: Sequence[Path], now: datetime) -> Config:
         warnings=(),
     )
     options.finish(SYNAPSE_ONLY)
+    not_yet.warn(options)
     return _with_warnings(config, options.findings)
 
 

@@ -75,6 +75,14 @@ class Options:
         value = self._values.get(name)
         return None if value is None or value.data is None else value
 
+    def is_set(self, name: str) -> bool:
+        """Whether the file has the option; a name with a dot is that of one in a section below."""
+        first, _, rest = name.partition(".")
+        value = self._values.get(first)
+        for part in rest.split(".") if rest else ():
+            value = value.data.get(part) if value is not None and isinstance(value.data, dict) else None
+        return value is not None and value.data is not None
+
     def wrong(self, name: str, reason: str, cure: str) -> None:
         """Notes a fault of an option whose value only clashes with others."""
         value = self._values.get(name)

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from matrixd.config.options import Options
-from matrixd.config.values import boolean, choice, duration_ms, text, wrong
+from matrixd.config.values import boolean, choice, text, wrong
 from matrixd.config.yaml_tree import Value
 from matrixd.core.versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
-
-WEEK_MS = 7 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,6 @@ class RoomsConfig:
     allow_public_rooms_over_federation: bool
     alias_creation_rules: tuple[RoomRule, ...]
     room_list_publication_rules: tuple[RoomRule, ...]
-    redaction_retention_period_ms: int
-    """How long the content of redacted events is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,6 @@ def read_rooms(options: Options) -> RoomsConfig:
         allow_public_rooms_over_federation=options.read("allow_public_rooms_over_federation", boolean, False),
         alias_creation_rules=_rules(options, "alias_creation_rules"),
         room_list_publication_rules=_rules(options, "room_list_publication_rules"),
-        redaction_retention_period_ms=options.read("redaction_retention_period", duration_ms(), WEEK_MS),
     )
 
 

@@ -24,8 +24,6 @@ def read(options: Options) -> tuple[WorkerConfig, ...]:
     """Reads `workers`, a section that has each worker's name as key."""
     entries = options.section("workers")
     names = options.read("workers", section, {})
-    if names:
-        options.findings.warnings.append("`workers` is not used yet: the master serves everything itself.")
     return tuple(_worker(name, entries.section(name)) for name in names)
 
 

@@ -36,7 +36,7 @@ def test_what_is_commented_out_is_right_too(tmp_path: Path) -> None:
     generate(new_server(tmp_path))
     path = tmp_path / "homeserver.yaml"
     lines = path.read_text().splitlines()
-    wanted = ("#public_baseurl", "#max_upload", "#memory_budget", "#presence", "#  mode", "#turn_", "#default_room")
+    wanted = ("#public_baseurl", "#memory_budget", "#presence", "#  mode", "#turn_", "#default_room")
     path.write_text("\n".join(line.removeprefix("#") if line.startswith(wanted) else line for line in lines))
     config = load([path])
     assert config.warnings == ()
