@@ -1,0 +1,1 @@
+"""The composition roots of worker processes. Come with replication."""

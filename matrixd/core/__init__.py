@@ -1,0 +1,1 @@
+"""The rules of Matrix: no input or output, no clock, no randomness, no logging."""

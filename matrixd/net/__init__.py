@@ -1,0 +1,1 @@
+"""Outbound HTTP: discovery, signed requests, keys. Comes with federation."""

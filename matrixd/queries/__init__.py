@@ -1,0 +1,1 @@
+"""The read side: answers from memory and the database. Runs in any process that follows the feed."""

@@ -1,0 +1,1 @@
+"""The streams over TCP. Comes with workers."""

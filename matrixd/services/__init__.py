@@ -1,0 +1,1 @@
+"""The write side: what changes something. Runs in the master."""

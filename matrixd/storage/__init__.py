@@ -1,0 +1,1 @@
+"""The database: one module per noun, of functions on a transaction."""

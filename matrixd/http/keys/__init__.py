@@ -1,0 +1,1 @@
+"""The server key API. Comes with federation."""
