@@ -38,7 +38,7 @@ def _connect(database: DatabaseConfig) -> Connection:
         raise Refused(f"The database cannot be opened: {error}") from error
     newest = migrations.load()[-1].number
     try:
-        at = int(connection.fetch("SELECT max(number) FROM schema_version", ())[0][0] or 0)
+        at = migrations.stored_number(connection)
     except Exception as error:  # likewise; an empty database has no such table
         connection.close()
         raise Refused(f"The database has no tables of matrixd: {error}") from error

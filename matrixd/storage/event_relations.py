@@ -45,12 +45,6 @@ def remove(tx: Transaction, event_nid: int) -> None:
     tx.execute("DELETE FROM event_relations WHERE event_nid = ?", (event_nid,))
 
 
-def thread_root(tx: Transaction, event_nid: int) -> str | None:
-    """The root of the thread that an event is in."""
-    row = tx.one("SELECT parent_id FROM event_relations WHERE event_nid = ? AND rel_type = 'm.thread'", (event_nid,))
-    return None if row is None else str(row[0])
-
-
 @dataclass(frozen=True, slots=True)
 class Children:
     """The events that relate to one parent in one way."""

@@ -45,6 +45,11 @@ def current_number(connection: Connection) -> int:
     connection.begin(write=True)
     connection.script(_SCHEMA_VERSION)
     connection.commit()
+    return stored_number(connection)
+
+
+def stored_number(connection: Connection) -> int:
+    """The number of the newest migration; the engine's error for a database that has never been migrated."""
     rows = connection.fetch("SELECT max(number) FROM schema_version", ())
     return int(rows[0][0] or 0)
 

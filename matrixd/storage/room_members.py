@@ -92,16 +92,16 @@ def local_joined(tx: Transaction, room_nid: int) -> list[tuple[int, str]]:
     ]
 
 
-def joined(tx: Transaction, room_nid: int) -> list[tuple[int, str]]:
-    """The joined users of any server: (number, user ID)."""
-    return [
-        (row[0], row[1])
-        for row in tx.all(
+def joined(tx: Transaction, room_nids: Collection[int]) -> dict[int, str]:
+    """The users of any server who are joined to one of the rooms: number -> user ID."""
+    condition, parameter = tx.among("m.room_nid", list(room_nids))
+    return dict(
+        tx.all(
             "SELECT m.user_nid, u.user_id FROM room_members m JOIN users u ON u.user_nid = m.user_nid"
-            " WHERE m.room_nid = ? AND m.membership = 'join'",
-            (room_nid,),
+            f" WHERE {condition} AND m.membership = 'join'",
+            (parameter,),
         )
-    ]
+    )
 
 
 def forget(tx: Transaction, room_nid: int, user_nid: int) -> None:

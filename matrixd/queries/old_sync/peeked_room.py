@@ -78,7 +78,7 @@ class PeekedRoom:
         changed = self._presence.changed(since, now)
         if not changed:
             return []
-        return self._presence.events(changed, dict(await self._database.read(room_members.joined, room_nid)))
+        return self._presence.events(changed, await self._database.read(room_members.joined, [room_nid]))
 
 
 def _readable(tx: Transaction, room_id: str, viewer: Viewer) -> Room:

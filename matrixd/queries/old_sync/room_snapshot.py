@@ -91,5 +91,5 @@ def _read(tx: Transaction, viewer: Viewer, room_id: str, limit: int, now: int) -
     kept = [{"type": row.type, "content": row.content} for row in account_data.of_room(tx, viewer.user_nid, room_nid)]
     members: Mapping[int, str] = {}
     if left_at is None and access.room.joined_count <= _MAX_MEMBERS:
-        members = dict(room_members.joined(tx, room_nid))
+        members = room_members.joined(tx, [room_nid])
     return _Read(access, load(tx, [ask]), kept, members)

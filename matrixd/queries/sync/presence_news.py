@@ -41,10 +41,11 @@ class PresenceNews:
     async def _newly_seen(self, request: SyncRequest, news: Sequence[RoomNews], now: StreamToken) -> dict[int, str]:
         """Users who came into one of the user's rooms, and those of rooms that the user came into: number -> ID."""
         users: dict[int, str] = {}
+        entered: list[int] = []
         for item in news:
             room = item.entry.room
             if item.newly_joined and room.joined_count <= _MAX_MEMBERS:
-                users.update(await self._database.read(room_members.joined, room.room_nid))
+                entered.append(room.room_nid)
             elif item.has_events:
                 rows = self._tails.after(room.room_nid, request.after, now[Stream.EVENTS]) or ()
                 users |= {
@@ -52,4 +53,6 @@ class PresenceNews:
                     for row in rows
                     if row.member is not None and row.member.membership == "join" and row.member.before != "join"
                 }
+        if entered:
+            users.update(await self._database.read(room_members.joined, entered))
         return users
