@@ -56,6 +56,8 @@ class RoomTails:
         return found
 
     def _on_event(self, row: EventRow) -> None:
+        if row.verdict is not None:
+            return
         tail = self._tails.get(row.room_nid)
         if tail is None:
             if not self._in_use(row.room_nid):

@@ -1,14 +1,15 @@
 """The `invite` and `knock` sections: rooms by the stripped state that their newest event brought along."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from matrixd.core.client_event import STRIPPED_STATE_TYPES, stripped_state
+from matrixd.core.client_event import STRIPPED_STATE_TYPES, stripped, stripped_state
 from matrixd.queries.sync.request import SyncRequest
 from matrixd.queries.user_rooms import RoomEntry, UserRooms
-from matrixd.storage import events, room_state
+from matrixd.storage import events, room_state, users
+from matrixd.storage import stripped_state as kept_state
 from matrixd.storage.database import Database
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
@@ -50,7 +51,20 @@ def _stripped_states(tx: Transaction, entries: Sequence[RoomEntry]) -> list[tupl
 
 
 def load_stripped_state(tx: Transaction, member: StoredEvent) -> list[dict[str, Any]]:
-    """What the target of an invite, or someone who knocks, is told of the room: its state as of then, stripped."""
+    """What the target of an invite, or someone who knocks, is told of the room: its state as of then, stripped.
+
+    Of a room that this server takes no part in: what came with the invite, or was answered to the knock.
+    """
+    if member.verdict == kept_state.OUT_OF_BAND:
+        user_nid = users.find(tx, member.event.key[1])
+        pair = member.room_nid, user_nid or 0
+        kept = kept_state.of_users(tx, [pair]).get(pair, [])
+        own = stripped(member.event)
+        return [*(event for event in kept if not _same_place(event, own)), own]
     keys = [*((event_type, "") for event_type in STRIPPED_STATE_TYPES), ("m.room.member", member.event.sender)]
     state = room_state.of_keys(tx, member.room_nid, keys, member.pos)
     return stripped_state({key: item.event for key, item in state.items()}, member.event)
+
+
+def _same_place(event: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (event["type"], event["state_key"]) == (other["type"], other["state_key"])
