@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +16,9 @@ from tests.support.openapi_files import SpecificationMissing
 from tests.support.postgres import PostgresCluster, PostgresMissing, shared_cluster
 
 if TYPE_CHECKING:
+    from tests.support.authority import Authority
     from tests.support.database import DatabasePlace, OpenDatabase
+    from tests.support.remote_server import RemoteServer
 
 ENGINES = ("sqlite3", "psycopg2")
 _run_directory = pytest.StashKey[Path]()
@@ -113,3 +115,33 @@ def db(database: DatabasePlace) -> Iterator[OpenDatabase]:
     opened = OpenDatabase(database)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """The authority that vouches for the servers of this worker's tests."""
+    from tests.support.authority import Authority
+
+    return Authority()
+
+
+@pytest.fixture
+def new_remote(authority: Authority, specification: Specification) -> Iterator[Callable[..., RemoteServer]]:
+    """A function that starts another homeserver of the test's own making: ``new_remote(lenient=True)``."""
+    from tests.support.remote_server import RemoteServer
+
+    made: list[RemoteServer] = []
+
+    def start(**options: Any) -> RemoteServer:
+        made.append(RemoteServer(authority, specification=specification, **options).start())
+        return made[-1]
+
+    yield start
+    for remote in made:
+        remote.stop()
+
+
+@pytest.fixture
+def remote(new_remote: Callable[..., RemoteServer]) -> RemoteServer:
+    """Another homeserver of the test's own making."""
+    return new_remote()
