@@ -23,6 +23,18 @@ class MembershipChange:
 
 
 @dataclass(frozen=True, slots=True)
+class StateMove:
+    """A place in a room's current state that changed other than by an event of that place: by state resolution."""
+
+    key: tuple[str, str]
+    #: None: nothing holds the place any more.
+    event: Event | None
+    event_nid: int | None
+    sender_nid: int | None
+    member: MembershipChange | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """An event that joined a room's timeline. Stream: events."""
 
@@ -50,6 +62,16 @@ class EventRow:
     #: Members of the room after this event.
     joined_count: int
     invited_count: int
+    #: What else changed of the current state.
+    moves: tuple[StateMove, ...] = ()
+    #: False: a state event that did not become the current state: another one won.
+    is_current: bool = True
+    #: The event is of another server and was accepted here: we give it to the room's other servers.
+    sends_on: bool = False
+    #: Events before it are not here: a timeline must not go on from it to older ones as if nothing were between.
+    has_gap: bool = False
+    #: 'out_of_band' for a membership in a room that this server takes no part in: it is in no timeline.
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +178,10 @@ class UserErased:
 
     user_id: str
     erased_pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdusStored:
+    """EDUs for these servers were stored. Without a stream and a position."""
+
+    destinations: tuple[str, ...]
