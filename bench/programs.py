@@ -1,5 +1,6 @@
 """Finding or installing the homeservers that are compared."""
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ from bench.servers import Program
 
 BENCH = Path(__file__).parent
 SERVERS = ("matrixd", "synapse")
+
+
+class InstallFailed(Exception):
+    """Synapse could not be installed; the message is what the command said."""
 
 
 def matrixd(python: str | None) -> Program:
@@ -20,22 +25,30 @@ def matrixd(python: str | None) -> Program:
 
 def synapse(python: str | None) -> Program:
     """Synapse from PyPI, in a virtual environment of its own, which is made when it is first needed."""
-    chosen = python or str(_synapse_environment())
+    chosen = python or str(synapse_environment())
     version = _output([chosen, "-c", "import importlib.metadata as m; print(m.version('matrix-synapse'))"])
     return Program("synapse", (chosen, "-m", "synapse.app.homeserver"), version)
 
 
-def _synapse_environment() -> Path:
+def synapse_environment() -> Path:
+    """The Python of that environment; the first that asks installs it, others wait for that. Raises InstallFailed."""
     environment = BENCH / ".venv"
     python = environment / "bin" / "python"
     ready = environment / "ready"
-    if not ready.exists():
-        print(f"installing Synapse into {environment} (some minutes)", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
-        wanted = ["matrix-synapse", "psycopg2-binary"]
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
-        ready.touch()
+    with (BENCH / ".venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            print(f"installing Synapse into {environment} (some minutes)", file=sys.stderr)
+            _run([sys.executable, "-m", "venv", "--clear", str(environment)])
+            _run([str(python), "-m", "pip", "install", "--quiet", "matrix-synapse", "psycopg2-binary"])
+            ready.touch()
     return python
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InstallFailed(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
 def _output(command: list[str]) -> str:

@@ -106,7 +106,7 @@ class Installation:
         self.server_name = server_name
         self.database = database
         self.port = free_port()
-        self.config_path = generate_configuration(self.directory, server_name)
+        self.config_path = self._generate()
         self.configuration: dict[str, Any] = {}
         self.configure({**self._test_options(), **(options or {})})
 
@@ -164,6 +164,9 @@ class Installation:
         client = self.client()
         client.login(user.user_id, user.password)
         return client
+
+    def _generate(self) -> Path:
+        return generate_configuration(self.directory, self.server_name)
 
     def _has_ended(self) -> bool:
         return False
@@ -233,7 +236,7 @@ class ServerProcess(Installation):
         assert not self.is_running, "the server is running already"
         with (self.directory / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*_python("-m", "matrixd"), "-c", str(self.config_path)],
+                self._command(),
                 cwd=self.directory,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -268,6 +271,9 @@ class ServerProcess(Installation):
         """SIGTERM and a new start on the same port."""
         self.stop()
         self.start()
+
+    def _command(self) -> list[str]:
+        return [*_python("-m", "matrixd"), "-c", str(self.config_path)]
 
     def _has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None

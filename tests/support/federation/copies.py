@@ -1,0 +1,139 @@
+"""What each server has stored of a room, and how the copies differ."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matrixd.storage.engines.base import Mode
+from matrixd.storage.transaction import Transaction
+from tests.support.database import DatabasePlace
+from tests.support.federation.servers import FederatedServer
+
+StateKey = tuple[str, str]
+_EVENTS = """
+    SELECT e.event_id, e.type, u.user_id, k.state_key, e.pos, e.verdict, e.depth FROM events e
+    JOIN rooms r ON r.room_nid = e.room_nid JOIN users u ON u.user_nid = e.sender_nid
+    LEFT JOIN state_keys k ON k.key_nid = e.key_nid WHERE r.room_id = ?"""
+_STATE = """
+    SELECT k.type, k.state_key, e.event_id FROM room_state s JOIN rooms r ON r.room_nid = s.room_nid
+    JOIN state_keys k ON k.key_nid = s.key_nid JOIN events e ON e.event_nid = s.event_nid
+    WHERE r.room_id = ? AND s.valid_to IS NULL"""
+
+
+@dataclass(frozen=True)
+class StoredMark:
+    """One event as a server has it."""
+
+    type: str
+    sender: str
+    state_key: str | None
+    pos: int | None
+    verdict: str | None
+    depth: int
+
+    @property
+    def is_accepted(self) -> bool:
+        """In the room's timeline."""
+        return self.verdict is None and self.pos is not None
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A server's copy of a room: all its events, and the IDs of the events that are its current state."""
+
+    server_name: str
+    events: Mapping[str, StoredMark]
+    state: Mapping[StateKey, str]
+    extremities: frozenset[str]
+    gaps: int
+
+    def accepted(self) -> frozenset[str]:
+        """The IDs of the timeline's events."""
+        return frozenset(event_id for event_id, mark in self.events.items() if mark.is_accepted)
+
+
+def read_copy(server: FederatedServer, room_id: str) -> Copy:
+    """Reads a copy from the server's database, whether the server runs or not."""
+    return _read(server.database, lambda tx: _copy(tx, server.server_name, room_id))
+
+
+def read_copies(servers: Iterable[FederatedServer], room_id: str) -> list[Copy]:
+    """The copies of several servers."""
+    return [read_copy(server, room_id) for server in servers]
+
+
+def differences(copies: Sequence[Copy], known_before: frozenset[str] = frozenset()) -> list[str]:
+    """Why the copies are not the same room; empty when they are.
+
+    An event that one server accepted must be stored by all, accepted or soft-failed there: a soft failure is one
+    server's view of when it heard of an event, so others may rightly differ. ``known_before`` are events that not
+    all need to have: what was said before they joined.
+    """
+    found = [*_different_state(copies)]
+    for event_id in sorted(frozenset().union(*(copy.accepted() for copy in copies)) - known_before):
+        for copy in copies:
+            mark = copy.events.get(event_id)
+            if mark is None or not (mark.is_accepted or mark.verdict == "soft_failed"):
+                found.append(f"{copy.server_name} has {_described(event_id, copies)} as {mark}")
+    if len({copy.extremities for copy in copies}) > 1:
+        found += [f"{copy.server_name} ends in {sorted(copy.extremities)}" for copy in copies]
+    found += [f"{copy.server_name} has {copy.gaps} gaps" for copy in copies if copy.gaps]
+    return found
+
+
+def wait_until_same(
+    servers: Sequence[FederatedServer],
+    room_id: str,
+    *,
+    within_s: float = 30.0,
+    known_before: frozenset[str] = frozenset(),
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Copy]:
+    """Returns the copies when they are the same. Raises AssertionError with the differences when the time is over."""
+    deadline = time.monotonic() + within_s
+    while True:
+        copies = read_copies(servers, room_id)
+        found = differences(copies, known_before)
+        if not found:
+            return copies
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{room_id} differs after {within_s} s:\n" + "\n".join(found))
+        meanwhile()
+        time.sleep(0.1)
+
+
+def _different_state(copies: Sequence[Copy]) -> Iterable[str]:
+    for key in sorted(frozenset().union(*(copy.state for copy in copies))):
+        ids = [copy.state.get(key) for copy in copies]
+        if len(set(ids)) > 1:
+            said = ", ".join(f"{copy.server_name} {event_id}" for copy, event_id in zip(copies, ids, strict=True))
+            yield f"state {key}: {said}"
+
+
+def _described(event_id: str, copies: Sequence[Copy]) -> str:
+    mark = next(copy.events[event_id] for copy in copies if copy.events.get(event_id))
+    return f"{event_id} ({mark.type} {mark.state_key or ''} of {mark.sender}, depth {mark.depth})"
+
+
+def _copy(tx: Transaction, server_name: str, room_id: str) -> Copy:
+    events = {row[0]: StoredMark(*row[1:]) for row in tx.all(_EVENTS, (room_id,))}
+    state = {(row[0], row[1]): row[2] for row in tx.all(_STATE, (room_id,))}
+    room = tx.one("SELECT extremities, room_nid FROM rooms WHERE room_id = ?", (room_id,))
+    if room is None:
+        return Copy(server_name, {}, {}, frozenset(), 0)
+    gaps = tx.one("SELECT COUNT(*) FROM timeline_gaps WHERE room_nid = ?", (room[1],))
+    return Copy(server_name, events, state, frozenset(json.loads(room[0])), int(gaps[0]) if gaps else 0)
+
+
+def _read(place: DatabasePlace, function: Callable[[Transaction], Copy]) -> Copy:
+    connection = place.engine().connect(Mode.READ)
+    try:
+        connection.begin(write=False)
+        copy = function(Transaction(connection))
+        connection.rollback()
+        return copy
+    finally:
+        connection.close()
