@@ -28,6 +28,7 @@ from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
 from matrixd.queries.user_rooms import UserRoomsIndex
+from matrixd.services.event_effects import EventEffects
 from matrixd.services.persister import Persister
 from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.room_head import RoomHeads
@@ -154,7 +155,7 @@ def _lanes(frame: Frame, heads: RoomHeads, persister: Persister) -> RoomLanes:
         heads,
         persister,
         frame.database,
-        MemberRulesets(frame.database, frame.feed, frame.budget),
+        EventEffects(server_name, heads, MemberRulesets(frame.database, frame.feed, frame.budget)),
         frame.clock,
         lambda: f"${secrets.token_urlsafe(18)}:{server_name}",
     )

@@ -8,7 +8,8 @@ whether the commit was made.
 """
 
 import itertools
-from collections import deque
+import sys
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,20 +18,26 @@ from twisted.internet.defer import Deferred
 from matrixd.core.event import Event
 from matrixd.services.room_head import RoomHead
 from matrixd.storage import (
+    auth_edges,
     event_relations,
+    event_state,
     events,
     push_deltas,
     read_marks,
     redactions,
     room_members,
+    room_servers,
     room_state,
     rooms,
+    stripped_state,
+    timeline_gaps,
     transactions,
     users,
 )
 from matrixd.storage.database import Database
 from matrixd.storage.engines.base import Unavailable
-from matrixd.storage.rows import EventRow, MembershipChange
+from matrixd.storage.event_state import EventState
+from matrixd.storage.rows import EventRow, MembershipChange, StateMove
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
 
@@ -38,6 +45,8 @@ from matrixd.util.clock import Clock
 MAX_BATCH = 500
 #: Units that may wait; beyond it the sender is told to come back later.
 MAX_WAITING = 5_000
+#: Types of state that most events name in their auth_events: their numbers are remembered.
+_COMMON_AUTH_TYPES = frozenset(("m.room.create", "m.room.power_levels", "m.room.join_rules"))
 
 
 class RoomMoved(Exception):
@@ -71,6 +80,17 @@ class PendingRedaction:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingMove:
+    """A place in the current state that changes with an event, other than by it."""
+
+    key: tuple[str, str]
+    #: None: nothing holds the place any more.
+    event: Event | None
+    event_nid: int | None
+    membership: Membership | None
+
+
+@dataclass(frozen=True, slots=True)
 class PendingEvent:
     """An event on its way, with all that its commit writes."""
 
@@ -89,6 +109,19 @@ class PendingEvent:
     txn_id: str | None = None
     #: The sender is a user of this server.
     is_from_here: bool = False
+    #: The number of the event, if it is stored already, by itself.
+    stored_nid: int | None = None
+    #: The state before it; None: the timeline's own.
+    state: EventState | None = None
+    #: False: a state event that does not become the current state.
+    is_current: bool = True
+    moves: tuple[PendingMove, ...] = ()
+    #: The number of the redaction that pruned it before it came.
+    redacted_by: int | None = None
+    #: prev_events that are not here.
+    missing: tuple[str, ...] = ()
+    #: The event is of another server, and we give it to the others.
+    sends_on: bool = False
 
     @property
     def thread_id(self) -> str | None:
@@ -114,15 +147,15 @@ class _Unit:
     def succeed(self, rows: list[EventRow]) -> None:
         newest = {row.event.room_id: row.pos for row in rows}
         for head in self.heads:
-            head.in_flight -= 1
             head.stored_pos = newest.get(head.room_id, head.stored_pos)
+            head.landed()
         self.stored.callback(rows)
 
     def fail(self, error: Exception) -> None:
         """The heads are ahead of what is stored: nothing more may be built on them."""
         for head in self.heads:
-            head.in_flight -= 1
             head.broken = True
+            head.landed()
         self.stored.errback(error)
 
 
@@ -227,6 +260,8 @@ class _Numbered:
     pos: int
     sender_nid: int
     key_nid: int | None
+    #: (number of the key, move)
+    moves: tuple[tuple[int, PendingMove], ...]
 
 
 def _store(
@@ -238,8 +273,15 @@ def _store(
     pending = list(itertools.chain.from_iterable(events_of_unit for events_of_unit, _ in units))
     _refuse_duplicates(tx, pending)
     numbered = _number(tx, pending)
-    events.insert(tx, [_new_event(n) for n in numbered])
+    events.insert(tx, [_new_event(tx, n) for n in numbered if n.pending.stored_nid is None])
+    for n in numbered:
+        if n.pending.stored_nid is not None:
+            events.place(tx, _new_event(tx, n))
     _store_state(tx, numbered)
+    _store_auth_edges(tx, numbered)
+    timeline_gaps.open_all(
+        tx, [(n.room_nid, event_id, n.event_nid) for n in numbered for event_id in n.pending.missing], now_ms
+    )
     user_nids = _store_members(tx, numbered)
     _store_relations(tx, numbered)
     _store_push_deltas(tx, numbered, user_nids)
@@ -274,8 +316,10 @@ def _refuse_duplicates(tx: Transaction, pending: Sequence[PendingEvent]) -> None
 
 def _number(tx: Transaction, pending: Sequence[PendingEvent]) -> list[_Numbered]:
     senders = users.nids(tx, (p.event.sender for p in pending))
-    keys = room_state.key_nids(tx, (p.event.key for p in pending if p.event.is_state))
-    event_nid = tx.next_id("event_nids", len(pending))
+    keys = room_state.key_nids(
+        tx, (*(p.event.key for p in pending if p.event.is_state), *(move.key for p in pending for move in p.moves))
+    )
+    event_nids = iter(range(tx.next_id("event_nids", len(pending)), sys.maxsize))
     pos = tx.next_id("events", len(pending))
     numbered = []
     for offset, p in enumerate(pending):
@@ -283,46 +327,98 @@ def _number(tx: Transaction, pending: Sequence[PendingEvent]) -> list[_Numbered]
         if room_nid is None:
             room_nid = rooms.create(tx, p.event.room_id, p.event.version.identifier)
         key_nid = keys[p.event.key] if p.event.is_state else None
-        numbered.append(_Numbered(p, room_nid, event_nid + offset, pos + offset, senders[p.event.sender], key_nid))
+        moves = tuple((keys[move.key], move) for move in p.moves)
+        event_nid = next(event_nids) if p.stored_nid is None else p.stored_nid
+        numbered.append(
+            _Numbered(p, room_nid, event_nid, pos + offset, senders[p.event.sender], key_nid, moves)
+        )
     return numbered
 
 
-def _new_event(n: _Numbered) -> events.NewEvent:
+def _new_event(tx: Transaction, n: _Numbered) -> events.NewEvent:
     p = n.pending
-    return events.NewEvent(n.event_nid, n.room_nid, n.pos, n.sender_nid, n.key_nid, p.end.unread, None, p.event)
+    state_nid = None if p.state is None else event_state.store(tx, p.state)
+    return events.NewEvent(
+        n.event_nid, n.room_nid, n.pos, n.sender_nid, n.key_nid, p.end.unread, None, p.event, state_nid, p.redacted_by
+    )
 
 
 def _store_state(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
-    room_state.apply(
+    changes = []
+    for n in numbered:
+        if n.key_nid is not None and n.pending.is_current:
+            replaces = n.pending.replaces is not None
+            changes.append(room_state.StateChange(n.room_nid, n.key_nid, n.pos, n.event_nid, replaces))
+        for key_nid, move in n.moves:
+            changes.append(room_state.StateChange(n.room_nid, key_nid, n.pos, move.event_nid, replaces=True))
+    room_state.apply(tx, changes)
+    event_state.note_moves(tx, [(n.room_nid, n.pos, key_nid) for n in numbered for key_nid, _ in n.moves])
+
+
+def _store_auth_edges(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
+    """Note which state names which; m.room.create, which all name, is left out, and remembered as 0."""
+    naming = [n for n in numbered if n.key_nid is not None]
+    if not naming:
+        return
+    known = {n.pending.event.event_id: 0 if n.pending.event.type == "m.room.create" else n.event_nid for n in naming}
+    for n in naming:
+        event = n.pending.event
+        if event.type in _COMMON_AUTH_TYPES:
+            tx.learn(("event_nids", event.event_id), known[event.event_id])
+        for auth_id in event.auth_events:
+            number = tx.recall(("event_nids", auth_id))
+            if number is not None:
+                known[auth_id] = number
+    missing = {auth_id for n in naming for auth_id in n.pending.event.auth_events if auth_id not in known}
+    for auth_id, (event_nid, event_type) in events.nids_and_types(tx, missing).items():
+        known[auth_id] = 0 if event_type == "m.room.create" else event_nid
+        if event_type in _COMMON_AUTH_TYPES:
+            tx.learn(("event_nids", auth_id), known[auth_id])
+    auth_edges.insert(
         tx,
         [
-            room_state.StateChange(n.room_nid, n.key_nid, n.pos, n.event_nid, n.pending.replaces is not None)
-            for n in numbered
-            if n.key_nid is not None
+            (known[auth_id], n.event_nid)
+            for n in naming
+            for auth_id in dict.fromkeys(n.pending.event.auth_events)
+            if known.get(auth_id)
         ],
     )
 
 
 def _store_members(tx: Transaction, numbered: Sequence[_Numbered]) -> dict[str, int]:
     """Store memberships; the numbers of all users whom the events concern."""
-    concerned = [n.pending.membership.user_id for n in numbered if n.pending.membership is not None]
+    changes = [(n, None, n.pending.membership) for n in numbered if n.pending.membership is not None] + [
+        (n, move, move.membership) for n in numbered for _, move in n.moves if move.membership is not None
+    ]
+    concerned = [m.user_id for _, _, m in changes]
+    concerned += [move.event.sender for _, move, _ in changes if move is not None and move.event is not None]
     concerned += [user_id for n in numbered for user_id, _, _ in n.pending.push_deltas]
     user_nids = users.nids(tx, concerned) if concerned else {}
-    changes = [(n, n.pending.membership) for n in numbered if n.pending.membership is not None]
-    room_members.set_many(
-        tx,
-        [
-            room_members.Member(
-                user_nids[m.user_id], n.room_nid, m.membership, n.event_nid, n.pos, n.sender_nid, m.is_local
-            )
-            for n, m in changes
-        ],
-    )
-    for n, m in changes:
-        if m.is_local and m.before == "join" and m.membership != "join":
-            push_deltas.remove_member(tx, n.room_nid, user_nids[m.user_id])
-            read_marks.remove_member(tx, n.room_nid, user_nids[m.user_id])
+    members, servers = [], Counter[tuple[int, str]]()
+    for n, move, m in sorted(changes, key=lambda change: change[0].pos):
+        event_nid, sender_nid = n.event_nid, n.sender_nid
+        if move is not None and move.event is not None and move.event_nid is not None:
+            event_nid, sender_nid = move.event_nid, user_nids[move.event.sender]
+        user_nid = user_nids[m.user_id]
+        members.append(
+            room_members.Member(user_nid, n.room_nid, m.membership, event_nid, n.pos, sender_nid, m.is_local)
+        )
+        if m.is_local:
+            _forget_of_member(tx, n.room_nid, user_nid, m)
+        else:
+            servers[n.room_nid, m.user_id.partition(":")[2]] += (m.membership == "join") - (m.before == "join")
+    room_members.set_many(tx, members)
+    room_servers.change(tx, servers)
     return user_nids
+
+
+def _forget_of_member(tx: Transaction, room_nid: int, user_nid: int, m: Membership) -> None:
+    """Delete what is kept only for those who have the membership that ends."""
+    if m.before == "join" and m.membership != "join":
+        push_deltas.remove_member(tx, room_nid, user_nid)
+        read_marks.remove_member(tx, room_nid, user_nid)
+    elif m.before in ("invite", "knock"):
+        stripped_state.remove(tx, room_nid, [user_nid])
 
 
 def _store_relations(tx: Transaction, numbered: Sequence[_Numbered]) -> None:
@@ -399,10 +495,6 @@ def _move_ends(tx: Transaction, numbered: Sequence[_Numbered], ends: Mapping[str
 
 def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:
     p = n.pending
-    member = None
-    if p.membership is not None:
-        m = p.membership
-        member = MembershipChange(m.user_id, user_nids[m.user_id], m.membership, m.before, m.is_local)
     return EventRow(
         pos=n.pos,
         event_nid=n.event_nid,
@@ -412,7 +504,7 @@ def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:
         unread=p.end.unread,
         notifies=p.notifies,
         replaces=p.replaces,
-        member=member,
+        member=_change(p.membership, user_nids),
         device_nid=p.device_nid,
         txn_id=p.txn_id,
         thread_id=p.thread_id,
@@ -420,4 +512,19 @@ def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:
         redacted=p.redaction.redacted if p.redaction is not None else None,
         joined_count=p.end.joined_count,
         invited_count=p.end.invited_count,
+        moves=tuple(_moved(move, user_nids) for move in p.moves),
+        is_current=p.is_current,
+        sends_on=p.sends_on,
+        has_gap=bool(p.missing),
     )
+
+
+def _moved(move: PendingMove, user_nids: Mapping[str, int]) -> StateMove:
+    sender_nid = None if move.event is None or move.membership is None else user_nids[move.event.sender]
+    return StateMove(move.key, move.event, move.event_nid, sender_nid, _change(move.membership, user_nids))
+
+
+def _change(m: Membership | None, user_nids: Mapping[str, int]) -> MembershipChange | None:
+    if m is None:
+        return None
+    return MembershipChange(m.user_id, user_nids[m.user_id], m.membership, m.before, m.is_local)

@@ -4,12 +4,16 @@ A head is the truth for whoever builds the room's next event. It holds that part
 asked for; a key that was asked for and is not in the room is held as None.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
 
 from matrixd.core.event import Event
 from matrixd.core.versions import ROOM_VERSIONS, RoomVersion
-from matrixd.storage import events, room_members, room_state, rooms
+from matrixd.services.room_turns import RoomTurns
+from matrixd.storage import events, room_members, room_servers, room_state, rooms
 from matrixd.storage.database import Database
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.transaction import Transaction
@@ -34,8 +38,9 @@ class RoomHead:
     """The newest end of one room."""
 
     __slots__ = (
-        "_is_local", "_state", "blocked", "broken", "depth", "extremities", "holders", "in_flight", "invited_count",
-        "joined_count", "local_joined", "room_id", "stored_pos", "unread", "version",
+        "_drained", "_is_local", "_state", "blocked", "broken", "depth", "extremities", "holders", "in_flight",
+        "invited_count", "is_partial", "joined_count", "local_joined", "room_id", "servers", "stored_pos", "unread",
+        "version",
     )
 
     def __init__(self, room_id: str, version: RoomVersion, is_local: Callable[[str], bool]) -> None:
@@ -58,7 +63,21 @@ class RoomHead:
         self.holders = 0
         #: What this head is built on was not stored.
         self.broken = False
+        #: The other servers that have joined members in the room, with how many.
+        self.servers: dict[str, int] = {}
+        #: Not all of the room's state is here yet (a faster join).
+        self.is_partial = False
+        self._drained: list[Deferred[None]] = []
         self._state: dict[StateKey, Event | None] = {}
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether this server takes part in the room: what it has of it is kept up to date.
+
+        A room that no server is in belongs to who knows it.
+        """
+        remote = sum(self.servers.values())
+        return bool(self.extremities) and (self.joined_count > remote or remote == 0)
 
     def state(self, key: StateKey) -> Event | None:
         """The current state event of a key, which must have been loaded; KeyError otherwise."""
@@ -97,6 +116,37 @@ class RoomHead:
                 self._count(event.state_key, event.membership or "leave")
             self._state[event.key] = event
 
+    def advance_received(
+        self,
+        event: Event,
+        unread: int,
+        extremities: tuple[Event, ...],
+        changes: Mapping[StateKey, Event | None],
+    ) -> None:
+        """Make an event of another server the newest of the timeline, with what it changes of the current state."""
+        for key, now in changes.items():
+            if key[0] == "m.room.member":
+                self._count(key[1], (now.membership or "leave") if now is not None else "leave")
+            self._state[key] = now
+        self.extremities = extremities
+        self.depth = max(extremity.depth for extremity in extremities)
+        self.unread = unread
+
+    def landed(self) -> None:
+        """A unit of events was stored, or has failed."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            waiting, self._drained = self._drained, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    async def drain(self) -> None:
+        """Wait until all that was built on the head is stored, or has failed."""
+        while self.in_flight:
+            waiting: Deferred[None] = Deferred()
+            self._drained.append(waiting)
+            await waiting
+
     def replace(self, redacted: Event) -> None:
         """Put the pruned form in the place of an event that was redacted."""
         if redacted.is_state and self._state.get(redacted.key) == redacted:
@@ -107,7 +157,7 @@ class RoomHead:
         """What `restore` needs to take back the events that are advanced from now on."""
         return Checkpoint(
             self.extremities, self.depth, self.unread, self.joined_count, self.invited_count,
-            None if self.local_joined is None else set(self.local_joined), dict(self._state),
+            None if self.local_joined is None else set(self.local_joined), dict(self._state), dict(self.servers),
         )
 
     def restore(self, checkpoint: "Checkpoint") -> None:
@@ -115,10 +165,12 @@ class RoomHead:
         self.extremities, self.depth, self.unread = checkpoint.extremities, checkpoint.depth, checkpoint.unread
         self.joined_count, self.invited_count = checkpoint.joined_count, checkpoint.invited_count
         self.local_joined, self._state = checkpoint.local_joined, checkpoint.state
+        self.servers = checkpoint.servers
 
     def size(self) -> int:
         """About how many bytes this holds."""
-        return _HEAD_BYTES + _ENTRY_BYTES * len(self._state) + 100 * len(self.local_joined or ())
+        small = len(self.local_joined or ()) + len(self.servers)
+        return _HEAD_BYTES + _ENTRY_BYTES * len(self._state) + 100 * small
 
     def trim(self) -> None:
         """Forget the members that were asked for, if they are many."""
@@ -129,11 +181,20 @@ class RoomHead:
         before = self.membership(user_id)
         self.joined_count += (membership == "join") - (before == "join")
         self.invited_count += (membership == "invite") - (before == "invite")
-        if self.local_joined is not None and self._is_local(user_id):
+        if not self._is_local(user_id):
+            self._count_server(user_id.partition(":")[2], (membership == "join") - (before == "join"))
+        elif self.local_joined is not None:
             if membership == "join":
                 self.local_joined.add(user_id)
             else:
                 self.local_joined.discard(user_id)
+
+    def _count_server(self, server_name: str, by: int) -> None:
+        members = self.servers.get(server_name, 0) + by
+        if members > 0:
+            self.servers[server_name] = members
+        else:
+            self.servers.pop(server_name, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +208,7 @@ class Checkpoint:
     invited_count: int
     local_joined: set[str] | None
     state: dict[StateKey, Event | None]
+    servers: dict[str, int]
 
 
 class UnknownRoom(Exception):
@@ -164,6 +226,37 @@ class RoomHeads:
         # database that does not have its events yet, the room would fork. Bounded by the requests under way.
         self._busy: dict[str, RoomHead] = {}
         self._loading: SingleFlight[str, RoomHead] = SingleFlight()
+        self.turns = RoomTurns()
+
+    @asynccontextmanager
+    async def exclusive(self, room_id: str) -> AsyncIterator[RoomHead | None]:
+        """Nobody else builds on the room meanwhile, and all that was built on it is stored.
+
+        Gives the room's head; None for a room that this server does not know.
+        """
+        async with self.turns.take(room_id):
+            try:
+                head = await self.get(room_id)
+            except UnknownRoom:
+                yield None
+                return
+            self.hold(head)
+            try:
+                await head.drain()
+                if head.broken:
+                    self.release(head)
+                    head = await self.get(room_id)
+                    self.hold(head)
+                yield head
+            finally:
+                self.release(head)
+
+    def forget(self, room_id: str) -> None:
+        """What is in memory of a room no longer holds: it is read anew. To be called in `exclusive`."""
+        head = self._busy.pop(room_id, None) or self._cache.get(room_id)
+        if head is not None:
+            head.broken = True
+            self._cache.remove(room_id)
 
     async def get(self, room_id: str, keys: Collection[StateKey] = ()) -> RoomHead:
         """The head of a room with the state of `keys` loaded. Raises `UnknownRoom`."""
@@ -224,7 +317,7 @@ class RoomHeads:
         found = await self._database.read(_read_head, room_id)
         if found is None:
             raise UnknownRoom(room_id)
-        room, ends, state = found
+        room, ends, state, servers = found
         head = RoomHead(room_id, ROOM_VERSIONS[room.version], self._is_local)
         head.extremities = ends
         head.depth = room.depth
@@ -233,6 +326,8 @@ class RoomHeads:
         head.invited_count = room.invited_count
         head.blocked = room.blocked
         head.stored_pos = room.last_pos
+        head.servers = servers
+        head.is_partial = room.state_completeness != "full"
         head.learn(_COMMON_KEYS, state)
         self._cache.put(room_id, head, head.size())
         return head
@@ -243,9 +338,10 @@ class RoomHeads:
 
 def _read_head(
     tx: Transaction, room_id: str
-) -> tuple[rooms.Room, tuple[Event, ...], dict[StateKey, Event]] | None:
+) -> tuple[rooms.Room, tuple[Event, ...], dict[StateKey, Event], dict[str, int]] | None:
     room = rooms.by_id(tx, room_id)
-    if room is None:
+    if room is None or not room.extremities:
+        # Without an end a room is known by an invite or a knock only.
         return None
     ends = events.by_ids(tx, room.extremities)
     state = room_state.of_keys(tx, room.room_nid, _COMMON_KEYS)
@@ -253,6 +349,7 @@ def _read_head(
         room,
         tuple(ends[event_id].event for event_id in room.extremities),
         {key: found.event for key, found in state.items()},
+        room_servers.of_room(tx, room.room_nid),
     )
 
 

@@ -6,10 +6,9 @@ built meanwhile.
 """
 
 import enum
-import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from matrixd.core import canonical_json
 from matrixd.core.auth import check_state_dependent, check_state_independent
@@ -18,18 +17,14 @@ from matrixd.core.auth.redaction import redaction_applies
 from matrixd.core.builder import build_event, next_depth
 from matrixd.core.errors import EventTooLarge, InvalidEvent, MatrixError, RuleViolation
 from matrixd.core.event import Event
-from matrixd.core.identifiers import fits, is_event_id
 from matrixd.core.power import PowerLevels
-from matrixd.core.push.conditions import RoomContext
-from matrixd.core.push.evaluation import CompiledRuleset
-from matrixd.core.push.fanout import room_outcome
-from matrixd.core.relations import THREAD, Relation, relation_of
+from matrixd.core.relations import THREAD
 from matrixd.core.signing import SigningKey
 from matrixd.core.versions import EventIdFormat, RoomVersion
+from matrixd.services.event_effects import Audience, EventEffects, bumps, relation
 from matrixd.services.persister import (
     Also,
     DuplicateTransaction,
-    Membership,
     PendingEvent,
     PendingRedaction,
     Persister,
@@ -49,11 +44,6 @@ from matrixd.util.clock import Clock
 _MAX_BUILDS = 5
 #: Events that an event of ours names as the ones before it (server-server API, "prev_events").
 _MAX_PREV_EVENTS = 20
-#: What moves a room up in a client's list (MSC4186, "bump_stamp").
-_BUMP_TYPES = frozenset(
-    ("m.room.create", "m.room.message", "m.room.encrypted", "m.sticker", "m.call.invite", "m.poll.start",
-     "m.beacon_info")
-)
 
 
 class Redacts(enum.Enum):
@@ -104,22 +94,11 @@ class Sent:
 AlsoOfRoom = Callable[[Transaction, str], None]
 
 
-class PushRulesets(Protocol):
-    """The push rules of those who have their own."""
-
-    async def for_room(self, room_id: str, members: Collection[str]) -> Mapping[str, CompiledRuleset]:
-        """The rules of those of `members` who have rules that affect the room."""
-
-    async def ignoring(self, sender: str, members: Collection[str]) -> Collection[str]:
-        """Those of `members` who ignore `sender`."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """What building needs and cannot wait for."""
 
-    rulesets: Mapping[str, CompiledRuleset]
-    ignored_by: Collection[str]
+    audience: Audience
     redacted: Mapping[str, StoredEvent]
 
 
@@ -143,7 +122,7 @@ class RoomLanes:
         heads: RoomHeads,
         persister: Persister,
         database: Database,
-        push_rulesets: PushRulesets,
+        effects: EventEffects,
         clock: Clock,
         new_event_id: Callable[[], str],
     ) -> None:
@@ -152,7 +131,7 @@ class RoomLanes:
         self._heads = heads
         self._persister = persister
         self._database = database
-        self._push_rulesets = push_rulesets
+        self._effects = effects
         self._clock = clock
         self._new_event_id = new_event_id
         self._last_creation_ts = 0
@@ -165,21 +144,46 @@ class RoomLanes:
         event can have, what a draft's `check` raises, and `Unavailable` while the database is away.
         """
         for _ in range(_MAX_BUILDS):
-            head = await self._hold(room_id, drafts[0].sender)
-            try:
-                prepared = await self._prepared(head, drafts)
-                if prepared is not None:
-                    return await self._submit([_Part(head, drafts, prepared)])
-            except RoomMoved:
-                # When many retry what a lost connection has left unanswered, each would cost the others a build.
-                known = await self._known(drafts)
-                if known is not None:
-                    return [Sent(known, None)]
-            except DuplicateTransaction as duplicate:
-                return [Sent(duplicate.event_id, None)]
-            finally:
-                self._heads.release(head)
+            if self._heads.turns.is_taken(room_id):
+                async with self._heads.turns.take(room_id):
+                    sent = await self._try_to_send(room_id, drafts, has_turn=True)
+            else:
+                sent = await self._try_to_send(room_id, drafts, has_turn=False)
+            if sent is not None:
+                return sent
         raise _busy()
+
+    async def _try_to_send(self, room_id: str, drafts: Sequence[Draft], *, has_turn: bool) -> list[Sent] | None:
+        """None if the room has moved meanwhile."""
+        head = await self._hold(room_id, drafts[0].sender)
+        try:
+            prepared = await self._prepared(head, drafts)
+            if prepared is None or (self._heads.turns.is_taken(room_id) and not has_turn):
+                return None
+            return await self._submit([_Part(head, drafts, prepared)])
+        except RoomMoved:
+            # When many retry what a lost connection has left unanswered, each would cost the others a build.
+            known = await self._known(drafts)
+            return None if known is None else [Sent(known, None)]
+        except DuplicateTransaction as duplicate:
+            return [Sent(duplicate.event_id, None)]
+        finally:
+            self._heads.release(head)
+
+    async def build(self, room_id: str, draft: Draft) -> Event:
+        """An event as `send` would send it now, authorised and signed, that is not sent: another server has to see it
+        first. Raises as `send`.
+        """
+        head = await self._hold(room_id, draft.sender)
+        try:
+            await self._heads.get(head.room_id, _needed_keys(head.version, [draft]))
+            if draft.check is not None:
+                draft.check(head)
+            event = self._build(head, head.version, draft, None)
+            self._authorise(head, draft, event)
+            return event
+        finally:
+            self._heads.release(head)
 
     async def _known(self, drafts: Sequence[Draft]) -> str | None:
         """The event that a draft's transaction ID has made already."""
@@ -263,14 +267,10 @@ class RoomLanes:
         return None if head.broken or head.missing(needed) else prepared
 
     async def _prepare(self, head: RoomHead, drafts: Sequence[Draft]) -> "_Prepared":
-        members: Collection[str] = await self._heads.local_joined(head)
         invited = {draft.state_key for draft in drafts if draft.content.get("membership") == "invite"}
-        if invited:
-            members = {*members, *(user_id for user_id in invited if user_id is not None and self._is_ours(user_id))}
         targets = [draft.redacts for draft in drafts if draft.redacts is not None]
         return _Prepared(
-            await self._push_rulesets.for_room(head.room_id, members),
-            await self._push_rulesets.ignoring(drafts[0].sender, members),
+            await self._effects.audience(head, drafts[0].sender, invited),
             await self._database.read(events.by_ids, targets) if targets else {},
         )
 
@@ -363,21 +363,12 @@ class RoomLanes:
 
     def _advance(self, head: RoomHead, draft: Draft, event: Event, prepared: _Prepared) -> PendingEvent:
         """Authorise an event and make it the newest of its room."""
-        keys = state_for_check(head.version, draft.type, draft.sender, draft.state_key, draft.content)
-        state = head.state_map(keys)
-        auth_types = auth_types_for_event(head.version, draft.type, draft.sender, draft.state_key, draft.content)
-        check_state_independent(
-            event,
-            [state[key] for key in auth_types if key in state],
-            create=state.get(("m.room.create", "")),
-            signed_by={self._server_name},
-        )
-        check_state_dependent(event, state)
+        state = self._authorise(head, draft, event)
         redaction = _redaction(event, draft, state, prepared)
         replaces = head.state(event.key) if event.is_state else None
-        membership = self._membership(head, event)
-        related = _relation(event)
-        notifies, deltas = self._notify(head, event, state, prepared)
+        membership = self._effects.membership(head, event)
+        related = relation(event)
+        notifies, deltas = self._effects.notify(head, event, prepared.audience)
         in_thread = related is not None and related.rel_type == THREAD
         head.advance(
             event, head.unread + (notifies and not in_thread), (*head.extremities[:-_MAX_PREV_EVENTS], event)
@@ -389,7 +380,7 @@ class RoomLanes:
             end=rooms.RoomEnd(
                 _ids(head.extremities), head.depth, 0, None, head.unread, head.joined_count, head.invited_count
             ),
-            bumps=event.type in _BUMP_TYPES,
+            bumps=bumps(event),
             notifies=notifies,
             replaces=replaces,
             membership=membership,
@@ -402,36 +393,19 @@ class RoomLanes:
             is_from_here=event.sender_domain == self._server_name,
         )
 
-    def _membership(self, head: RoomHead, event: Event) -> Membership | None:
-        if event.type != "m.room.member" or event.state_key is None:
-            return None
-        before = head.membership(event.state_key)
-        return Membership(event.state_key, event.membership or "leave", before, self._is_ours(event.state_key))
-
-    def _is_ours(self, user_id: str) -> bool:
-        return user_id.partition(":")[2] == self._server_name
-
-    def _notify(
-        self, head: RoomHead, event: Event, state: Mapping[StateKey, Event], prepared: _Prepared
-    ) -> tuple[bool, tuple[tuple[str, int, int], ...]]:
-        """Whether an event notifies by default, and for whom it is different: (user ID, notify delta, highlight)."""
-        create = event if event.type == "m.room.create" else state[("m.room.create", "")]
-        context = RoomContext(
-            head.joined_count,
-            PowerLevels(create, head.state(("m.room.power_levels", ""))),
-            functools.partial(_display_name, head),
+    def _authorise(self, head: RoomHead, draft: Draft, event: Event) -> dict[StateKey, Event]:
+        """The state that decides about an event. Raises RuleViolation if a rule forbids it."""
+        keys = state_for_check(head.version, draft.type, draft.sender, draft.state_key, draft.content)
+        state = head.state_map(keys)
+        auth_types = auth_types_for_event(head.version, draft.type, draft.sender, draft.state_key, draft.content)
+        check_state_independent(
+            event,
+            [state[key] for key in auth_types if key in state],
+            create=state.get(("m.room.create", "")),
+            signed_by={self._server_name},
         )
-        recipients: Collection[str] = head.local_joined or ()
-        if event.membership == "invite" and event.state_key is not None:
-            recipients = {*recipients, event.state_key}
-        outcome = room_outcome(
-            event, context, recipients=recipients, rulesets=prepared.rulesets, ignored_by=prepared.ignored_by
-        )
-        default = outcome.default.notify
-        return default, tuple(
-            (user_id, int(actions.notify) - int(default), int(actions.highlight))
-            for user_id, actions in outcome.differing.items()
-        )
+        check_state_dependent(event, state)
+        return state
 
 
 def _needed_keys(version: RoomVersion, drafts: Sequence[Draft]) -> set[StateKey]:
@@ -456,12 +430,6 @@ def _standing(head: RoomHead, draft: Draft) -> Event | None:
     # To Python, 1, 1.0 and True are equal.
     is_same = canonical_json.encode(current.content) == canonical_json.encode(draft.content)
     return current if is_same else None
-
-
-def _relation(event: Event) -> Relation | None:
-    """The event's relation, if it can be looked up."""
-    related = relation_of(event)
-    return related if related is not None and fits(related.rel_type) and is_event_id(related.event_id) else None
 
 
 def _of_room(also: AlsoOfRoom | None, room_id: str) -> Also | None:
@@ -500,11 +468,3 @@ def _redaction(
     if not is_allowed or not redaction_applies(event, target, powers):
         raise MatrixError(403, "M_FORBIDDEN", f"{event.sender} may not redact {draft.redacts}.")
     return PendingRedaction(found.event_nid, target.redacted())
-
-
-def _display_name(head: RoomHead, user_id: str) -> str | None:
-    if head.missing([("m.room.member", user_id)]):
-        return None
-    event = head.state(("m.room.member", user_id))
-    name = event.content.get("displayname") if event is not None else None
-    return name if isinstance(name, str) else None

@@ -3,10 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from matrixd.core.event import Event
-from matrixd.storage.stored_event import StoredEvent, select
+from matrixd.storage.stored_event import StoredEvent, json_text, select
 from matrixd.storage.transaction import Transaction
 
 
@@ -22,6 +20,9 @@ class NewEvent:
     unread: int
     verdict: str | None
     event: Event
+    #: The state set before it, if that is not the timeline's own state.
+    state_nid: int | None = None
+    redacted_by: int | None = None
 
 
 def insert(tx: Transaction, new: Sequence[NewEvent]) -> None:
@@ -30,17 +31,42 @@ def insert(tx: Transaction, new: Sequence[NewEvent]) -> None:
         "events",
         (
             "event_nid", "event_id", "room_nid", "pos", "depth", "type", "sender_nid", "key_nid", "origin_server_ts",
-            "unread", "verdict", "json",
+            "unread", "verdict", "state_nid", "redacted_by", "json",
         ),
         [
             (
                 row.event_nid, row.event.event_id, row.room_nid, row.pos, row.event.depth, row.event.type,
                 row.sender_nid, row.key_nid, row.event.origin_server_ts, row.unread, row.verdict,
-                orjson.dumps(row.event.pdu).decode(),
+                row.state_nid, row.redacted_by, json_text(row.event),
             )
             for row in new
         ],
     )
+
+
+def place(tx: Transaction, row: NewEvent) -> None:
+    """Give an event that was stored by itself its place in the room: what `row` says, but for its number and JSON."""
+    tx.execute(
+        "UPDATE events SET pos = ?, unread = ?, verdict = ?, state_nid = ? WHERE event_nid = ?",
+        (row.pos, row.unread, row.verdict, row.state_nid, row.event_nid),
+    )
+
+
+def nids(tx: Transaction, event_ids: Collection[str]) -> dict[str, int]:
+    """The numbers of those of some events that are stored."""
+    if not event_ids:
+        return {}
+    condition, parameter = tx.among("event_id", list(event_ids))
+    return dict(tx.all(f"SELECT event_id, event_nid FROM events WHERE {condition}", (parameter,)))
+
+
+def nids_and_types(tx: Transaction, event_ids: Collection[str]) -> dict[str, tuple[int, str]]:
+    """The numbers and types of those of some events that are stored."""
+    if not event_ids:
+        return {}
+    condition, parameter = tx.among("event_id", list(event_ids))
+    rows = tx.all(f"SELECT event_id, event_nid, type FROM events WHERE {condition}", (parameter,))
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def by_id(tx: Transaction, event_id: str) -> StoredEvent | None:
@@ -129,11 +155,12 @@ def is_beside_event(tx: Transaction, room_nid: int, place: Place) -> bool:
 
 
 def at_positions(tx: Transaction, positions: Collection[int]) -> dict[int, StoredEvent]:
-    """The accepted events with these positions."""
+    """The accepted events with these positions, and memberships in rooms that this server takes no part in."""
     if not positions:
         return {}
     condition, parameter = tx.among("e.pos", list(positions))
-    found = select(tx, f"{condition} AND e.verdict IS NULL", (parameter,))
+    shown = "(e.verdict IS NULL OR e.verdict = 'out_of_band')"
+    found = select(tx, f"{condition} AND {shown}", (parameter,))
     return {item.pos: item for item in found if item.pos is not None}
 
 
@@ -141,5 +168,5 @@ def prune(tx: Transaction, event_nid: int, redacted: Event, redaction_nid: int) 
     """Replace an event's JSON by what its redaction leaves."""
     tx.execute(
         "UPDATE events SET json = ?, redacted_by = ? WHERE event_nid = ?",
-        (orjson.dumps(redacted.pdu).decode(), redaction_nid, event_nid),
+        (json_text(redacted), redaction_nid, event_nid),
     )

@@ -12,12 +12,12 @@ StateKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """An event that takes the place of its type and state key at `pos`."""
+    """An event that takes the place of its type and state key at `pos`; None: nothing takes that place any more."""
 
     room_nid: int
     key_nid: int
     pos: int
-    event_nid: int
+    event_nid: int | None
     #: False: the room has had no event of the key so far.
     replaces: bool
 
@@ -75,8 +75,8 @@ def apply(tx: Transaction, changes: Iterable[StateChange]) -> None:
     rows: list[tuple[int, int, int, int | None, int]] = []
     for change in changes:
         place = (change.room_nid, change.key_nid)
-        before = opened.get(place)
-        if before is not None:
+        before = opened.pop(place, None)
+        if before is not None and before.event_nid is not None:
             rows.append((before.room_nid, before.key_nid, before.pos, change.pos, before.event_nid))
         elif change.replaces:
             tx.execute(
@@ -84,7 +84,7 @@ def apply(tx: Transaction, changes: Iterable[StateChange]) -> None:
                 (change.pos, change.room_nid, change.key_nid),
             )
         opened[place] = change
-    rows += [(c.room_nid, c.key_nid, c.pos, None, c.event_nid) for c in opened.values()]
+    rows += [(c.room_nid, c.key_nid, c.pos, None, c.event_nid) for c in opened.values() if c.event_nid is not None]
     tx.insert_many("room_state", ("room_nid", "key_nid", "valid_from", "valid_to", "event_nid"), rows)
 
 

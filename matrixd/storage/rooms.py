@@ -8,7 +8,7 @@ from matrixd.storage.transaction import Transaction
 
 _COLUMNS = (
     "room_nid, room_id, version, extremities, depth, last_pos, bump_pos, unread, joined_count, invited_count,"
-    " published, blocked"
+    " published, blocked, state_completeness"
 )
 
 
@@ -29,6 +29,8 @@ class Room:
     invited_count: int
     published: bool
     blocked: bool
+    #: 'full', or 'partial' while a faster join is filling.
+    state_completeness: str = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,10 @@ class RoomEnd:
 
 
 def _room(row: tuple[object, ...]) -> Room:
-    (nid, room_id, version, extremities, depth, last, bump, unread, joined, invited, published, blocked) = row
+    (nid, room_id, version, extremities, depth, last, bump, unread, joined, invited, published, blocked, state) = row
     return Room(
         nid, room_id, version, tuple(json.loads(extremities)), depth, last, bump, unread, joined, invited,  # type: ignore[arg-type]
-        bool(published), bool(blocked),
+        bool(published), bool(blocked), str(state),
     )
 
 

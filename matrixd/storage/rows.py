@@ -141,6 +141,41 @@ class PresenceRow:
     #: Milliseconds since the epoch.
     last_active_ts: int
     currently_active: bool
+    #: Of a user of another server: the rooms with local users that the user was in at that time.
+    room_nids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToDeviceRow:
+    """A message waits for a device of a local user. Stream: to_device."""
+
+    pos: int
+    user_nid: int
+    device_nid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToDeviceDeleted:
+    """A device has got its messages up to a position. Without a stream."""
+
+    device_nid: int
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceListRow:
+    """The devices or the keys of a user, local or not, have changed. Stream: device_lists."""
+
+    pos: int
+    user_nid: int
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """A device of a local user was made, renamed or deleted, and waits to be told of. Without a stream."""
+
+    user_nid: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 import orjson
 
+from matrixd.core import canonical_json
 from matrixd.core.event import Event
 from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.storage.transaction import Transaction
 
 _COLUMNS = (
-    "e.event_nid, e.event_id, e.room_nid, e.pos, e.unread, e.verdict, e.redacted_by, e.sender_nid, e.json, r.version"
+    "e.event_nid, e.event_id, e.room_nid, e.pos, e.unread, e.verdict, e.redacted_by, e.sender_nid, e.key_nid,"
+    " e.state_nid, e.json, r.version"
 )
 _FROM = "FROM events e JOIN rooms r ON r.room_nid = e.room_nid"
 
@@ -26,19 +28,38 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     #: Position in the events stream; None for an outlier.
     pos: int | None
     unread: int
-    #: 'rejected', 'soft_failed' or None.
+    #: 'rejected', 'soft_failed', 'out_of_band' (a membership in a room that we take no part in) or None.
     verdict: str | None
     #: Number of the redaction that pruned it.
     redacted_by: int | None
     sender_nid: int
+    #: Number of its type and state key; None for what is no state event.
+    key_nid: int | None
+    #: The state set before it; None: the timeline's own state, or, without a position, not known.
+    state_nid: int | None
     event: Event
+
+    @property
+    def is_outlier(self) -> bool:
+        """Whether it is only known by itself: where it stands in the room's history is not."""
+        return (self.pos is None and self.state_nid is None) or self.verdict == "out_of_band"
 
 
 def stored(row: tuple[object, ...]) -> StoredEvent:
     """The event of a row of `select`."""
-    nid, event_id, room_nid, pos, unread, verdict, redacted_by, sender_nid, text, version = row
-    event = Event.from_stored(ROOM_VERSIONS[version], orjson.loads(text), event_id)  # type: ignore[index, arg-type]
-    return StoredEvent(nid, room_nid, pos, unread, verdict, redacted_by, sender_nid, event)  # type: ignore[arg-type]
+    nid, event_id, room_nid, pos, unread, verdict, redacted_by, sender_nid, key_nid, state_nid, text, version = row
+    room_version = ROOM_VERSIONS[version]  # type: ignore[index]
+    # Only restricted JSON is sure to hold no integer that orjson would make a float of.
+    decode = orjson.loads if room_version.strict_canonical_json else canonical_json.decode
+    event = Event.from_stored(room_version, decode(text), event_id)  # type: ignore[arg-type]
+    return StoredEvent(nid, room_nid, pos, unread, verdict, redacted_by, sender_nid, key_nid, state_nid, event)  # type: ignore[arg-type]
+
+
+def json_text(event: Event) -> str:
+    """The JSON that is stored of an event."""
+    if event.version.strict_canonical_json:
+        return orjson.dumps(event.pdu).decode()
+    return canonical_json.encode(event.pdu).decode()
 
 
 def select(tx: Transaction, condition: str, params: Sequence[object]) -> list[StoredEvent]:

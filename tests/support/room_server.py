@@ -25,6 +25,7 @@ from matrixd.queries.authentication import Authenticator, Requester, token_hash
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
 from matrixd.queries.user_rooms import UserRoomsIndex
+from matrixd.services.event_effects import EventEffects
 from matrixd.services.persister import Persister
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
@@ -92,9 +93,10 @@ class RoomServer:
         )
         self.heads = RoomHeads(database, budget, self.frame.is_local)
         self._event_ids = iter(range(committed.get("events", 0), 1_000_000))
+        effects = EventEffects(SERVER_NAME, self.heads, MemberRulesets(database, feed, budget))
         self.lanes = RoomLanes(
             SERVER_NAME, SigningKey.from_seed("1", b"x" * 32), self.heads, Persister(database, self.clock), database,
-            MemberRulesets(database, feed, budget), self.clock, lambda: f"$event{next(self._event_ids)}:{SERVER_NAME}",
+            effects, self.clock, lambda: f"$event{next(self._event_ids)}:{SERVER_NAME}",
         )
         self.rooms = build_rooms(self.frame, self.heads, self.lanes)
         self.dispatcher = Dispatcher(

@@ -24,6 +24,7 @@ from matrixd.queries.receipts import Receipts
 from matrixd.queries.room_history import RoomHistory
 from matrixd.queries.room_state_reads import RoomStateReads
 from matrixd.queries.user_rooms import UserRoomsIndex
+from matrixd.services.event_effects import EventEffects
 from matrixd.services.persister import Persister
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import Draft, RoomLanes, Sent
@@ -63,7 +64,7 @@ class RoomWorld:
             heads,
             Persister(database, self.clock),
             database,
-            _NoRulesets(),
+            EventEffects(SERVER, heads, _NoRulesets()),
             self.clock,
             lambda: f"$event{next(numbers)}:{SERVER}",
         )

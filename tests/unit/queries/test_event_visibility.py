@@ -90,7 +90,7 @@ def test_what_has_no_place_or_was_refused_or_is_of_someone_ignored_is_not_shown(
     own = ROOM.event("m.room.message", ALICE)
 
     def stored(event: Event, pos: int | None = 3, verdict: str | None = None) -> StoredEvent:
-        return StoredEvent(1, 1, pos, 0, verdict, None, 1, event)
+        return StoredEvent(1, 1, pos, 0, verdict, None, 1, None, None, event)
 
     assert history.may_see(stored(own))
     assert history.may_see(stored(state))
