@@ -72,7 +72,7 @@ def _store(tx: Transaction, event: Event, stripped: Sequence[Mapping[str, Any]])
     room_state.apply(tx, [StateChange(room_nid, key_nid, pos, event_nid, replaces is not None)])
     membership = event.membership or "leave"
     room_members.set_many(tx, [Member(user_nid, room_nid, membership, event_nid, pos, sender_nid, True)])
-    stripped_state.remove(tx, room_nid, [user_nid])
+    stripped_state.remove(tx, room_nid, user_nid)
     if membership in ("invite", "knock"):
         stripped_state.put(tx, room_nid, user_nid, stripped)
     row = EventRow(
