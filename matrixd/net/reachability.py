@@ -63,6 +63,10 @@ class _Record:
     vain_contacts: int = 0
     contacted_ts: int = 0
     was_contacted: bool = False
+    #: When it was tried last, whatever came of it.
+    tried_ts: int = 0
+    #: It answers, but does not take what is sent to it: that holds back the sending, and no other request.
+    is_refusing: bool = False
 
 
 class Reachability:
@@ -92,6 +96,9 @@ class Reachability:
         if record is None or not record.reach.failures:
             return
         now = self._clock.now_ms()
+        if record.is_refusing:
+            record.tried_ts = now
+            return
         wait_ms = max(record.reach.next_try_ts, record.probing_until_ts) - now
         if wait_ms > 0:
             last = record.reach.error or "it did not answer"
@@ -99,9 +106,10 @@ class Reachability:
                 destination, FailureKind.BACKING_OFF, f"not asked again yet: {last}", retry_after_ms=wait_ms
             )
         record.probing_until_ts = now + _PROBE_MS
+        record.tried_ts = now
 
     def next_try_ts(self, destination: str) -> int:
-        """When it may be tried, in milliseconds since the epoch; 0 when nothing speaks against trying it now."""
+        """When something may be sent there, in milliseconds since the epoch; 0: nothing speaks against it."""
         record = self._records.get(destination)
         if record is None or not record.reach.failures:
             return 0
@@ -116,53 +124,39 @@ class Reachability:
         """Whether it failed so often that one try more is not expected to succeed."""
         return self.failures(destination) > len(SHORT_PAUSES_MS)
 
+    def was_contacted(self, destination: str) -> bool:
+        """Whether the next try is made because it sent us something."""
+        record = self._records.get(destination)
+        return record is not None and record.was_contacted
+
     def succeeded(self, destination: str) -> None:
-        """It has answered."""
-        now = self._clock.now_ms()
+        """It has answered a request."""
         record = self._record(destination)
-        had_failed = record.reach.failures > 0
-        record.reach = replace(
-            record.reach, failures=0, since_ts=None, next_try_ts=0, last_try_ts=now, last_success_ts=now, retired=False
-        )
-        record.probing_until_ts = record.vain_contacts = 0
-        record.was_contacted = False
-        if had_failed:
-            self._changed.add(destination)
-            self._tell(destination)
+        if record.is_refusing:
+            record.reach = replace(record.reach, last_success_ts=self._clock.now_ms())
+        else:
+            self._clear(record)
+
+    def delivered(self, destination: str) -> None:
+        """It has taken what was sent to it."""
+        self._clear(self._record(destination))
 
     def failed(self, destination: str, error: RemoteError) -> None:
-        """A request failed. An answer that a working server gives, as 403 or 404 in Matrix's form, is none that counts."""
+        """A request failed. An answer that a working server gives, as 403 or 404 in Matrix's form, counts as success."""
         if error.kind in (FailureKind.DENIED, FailureKind.BACKING_OFF):
             return
         if _is_answer(error):
             self.succeeded(destination)
         else:
-            self.refused(destination, error)
+            self._fail(destination, error, is_refusing=False)
 
     def refused(self, destination: str, error: RemoteError) -> None:
-        """The server is of no use for now, whatever it has answered: `failed` for an error of any kind."""
-        now = self._clock.now_ms()
-        record = self._record(destination)
-        since_ts = record.reach.since_ts or now
-        is_retired = record.reach.retired or (_is_gone(error) and now - since_ts >= _RETIRES_AFTER_MS)
-        failures = record.reach.failures + 1
-        if error.kind is FailureKind.OVERLOADED:
-            failures = min(failures, len(SHORT_PAUSES_MS))
-        record.reach = replace(
-            record.reach,
-            failures=failures,
-            since_ts=since_ts,
-            last_try_ts=now,
-            next_try_ts=now + self._pause(failures, is_retired, error),
-            error_kind=error.kind.value,
-            error=_sentence(error),
-            retired=is_retired,
-        )
-        record.probing_until_ts = 0
-        if record.was_contacted:
-            record.vain_contacts += 1
-            record.was_contacted = False
-        self._changed.add(destination)
+        """It answered, but did not take what was sent to it. Whoever sends says so, after `failed` was called.
+
+        Does nothing for an error that counted as a failure already.
+        """
+        if error.kind is not FailureKind.BACKING_OFF and (error.kind is FailureKind.DENIED or _is_answer(error)):
+            self._fail(destination, error, is_refusing=True)
 
     def contacted(self, destination: str) -> None:
         """An authenticated request came from there: try it soon. Costs one look-up for a server that answers."""
@@ -174,10 +168,7 @@ class Reachability:
             record.vain_contacts = 0
         record.contacted_ts = now
         # Servers that can reach us and not be reached are common: they are not tried each time that they send something.
-        pause = 0 if not record.vain_contacts else _CONTACT_PAUSES_MS[
-            min(record.vain_contacts, len(_CONTACT_PAUSES_MS)) - 1
-        ]
-        earliest = max(now, (record.reach.last_try_ts or 0) + pause)
+        earliest = max(now, (record.reach.last_try_ts or 0) + _contact_pause(record.vain_contacts))
         if earliest < record.reach.next_try_ts:
             record.reach = replace(record.reach, next_try_ts=earliest, retired=False)
             record.was_contacted = True
@@ -207,6 +198,48 @@ class Reachability:
             del self._records[forgotten]
         return record
 
+    def _clear(self, record: _Record) -> None:
+        now = self._clock.now_ms()
+        had_failed = record.reach.failures > 0
+        record.reach = replace(
+            record.reach, failures=0, since_ts=None, next_try_ts=0, last_try_ts=now, last_success_ts=now, retired=False
+        )
+        record.probing_until_ts = record.vain_contacts = 0
+        record.was_contacted = record.is_refusing = False
+        if had_failed:
+            self._changed.add(record.reach.destination)
+            self._tell(record.reach.destination)
+
+    def _fail(self, destination: str, error: RemoteError, *, is_refusing: bool) -> None:
+        now = self._clock.now_ms()
+        record = self._record(destination)
+        since_ts = record.reach.since_ts or now
+        is_retired = record.reach.retired or (_is_gone(error) and now - since_ts >= _RETIRES_AFTER_MS)
+        failures = record.reach.failures + 1
+        if error.kind is FailureKind.OVERLOADED:
+            failures = min(failures, len(SHORT_PAUSES_MS))
+        next_try_ts = now + self._pause(failures, is_retired, error)
+        record.probing_until_ts = 0
+        record.is_refusing = is_refusing
+        if record.was_contacted:
+            record.vain_contacts += 1
+            record.was_contacted = False
+        if record.contacted_ts > record.tried_ts and failures > 1:
+            # It came back while this try was under way.
+            next_try_ts = min(next_try_ts, now + _contact_pause(record.vain_contacts))
+            record.was_contacted = True
+        record.reach = replace(
+            record.reach,
+            failures=failures,
+            since_ts=since_ts,
+            last_try_ts=now,
+            next_try_ts=next_try_ts,
+            error_kind=error.kind.value,
+            error=_sentence(error),
+            retired=is_retired,
+        )
+        self._changed.add(destination)
+
     def _pause(self, failures: int, is_retired: bool, error: RemoteError) -> int:
         pause = RETIRED_MS if is_retired else self._pauses.after(failures)
         # Those who failed together, because the network did, are not to be tried together.
@@ -218,6 +251,10 @@ class Reachability:
     def _tell(self, destination: str) -> None:
         for callback in self._wake:
             callback(destination)
+
+
+def _contact_pause(vain_contacts: int) -> int:
+    return _CONTACT_PAUSES_MS[min(vain_contacts, len(_CONTACT_PAUSES_MS)) - 1] if vain_contacts else 0
 
 
 def _is_answer(error: RemoteError) -> bool:
