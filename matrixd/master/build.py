@@ -173,6 +173,7 @@ def _dispatchers(
             frame.clock,
             accounts.last_seen.note,
             metrics,
+            frame.servers,
         )
         for resources in served
     }

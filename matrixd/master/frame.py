@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from matrixd.config import Config
+from matrixd.http.kit.dispatch import Servers
 from matrixd.http.kit.route import Route
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
@@ -46,6 +47,8 @@ class Frame:
     #: By the name of the resource (`client`, `federation`, …) that a listener serves.
     routes: dict[str, list[Route]] = field(default_factory=dict)
     limiters: dict[str, RateLimiter] = field(default_factory=dict)
+    #: How other servers are authenticated; None as long as nothing is served to them.
+    servers: Servers | None = None
     capabilities: dict[str, Mapping[str, object]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     #: What each part does before the first request is served.

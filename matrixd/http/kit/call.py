@@ -48,6 +48,7 @@ class Call:
     __slots__ = (
         "_arguments",
         "_body",
+        "_origin",
         "_requester",
         "client_ip",
         "on_disconnect",
@@ -73,6 +74,7 @@ class Call:
         self._arguments = arguments
         self._body = body
         self._requester: Requester | None = None
+        self._origin: str | None = None
         self.client_ip = client_ip
         self.user_agent = user_agent
         #: Registers what to do when the client goes away before the answer is ready.
@@ -100,6 +102,17 @@ class Call:
     def authenticated(self, requester: Requester) -> None:
         """Note who makes the request."""
         self._requester = requester
+
+    @property
+    def origin(self) -> str:
+        """The name of the server that makes the request; only for routes with `Auth.SERVER`."""
+        if self._origin is None:
+            raise RuntimeError(f"{self.route.path} is not only for servers")
+        return self._origin
+
+    def of_server(self, origin: str) -> None:
+        """Note which server makes the request."""
+        self._origin = origin
 
     def path(self, name: str) -> str:
         """A decoded segment of the path."""

@@ -1,8 +1,9 @@
-"""From a parsed request to its answer: route, token, rate limit, endpoint, errors."""
+"""From a parsed request to its answer: route, token or signature, rate limit, endpoint, errors."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from matrixd.core.errors import MatrixError, RuleViolation
 from matrixd.http.kit import response
@@ -16,6 +17,7 @@ from matrixd.queries.authentication import Authenticator, Requester
 from matrixd.storage.engines.base import Unavailable
 from matrixd.util.clock import Clock
 from matrixd.util.ratelimit import RateLimiter
+from matrixd.util.turnstile import TurnedAway, Turnstile
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,9 @@ _LOCKED_ALLOWED = frozenset({"/_matrix/client/v3/logout", "/_matrix/client/v3/lo
 
 #: The body that a request to no endpoint may have: it is read, and not looked at.
 _UNKNOWN_MAX_BODY = 64 * 1024
+
+#: A server of which too many requests wait is told to come back after so many seconds.
+_TURNED_AWAY_S = 1.0
 
 _RETRY_AFTER = ((b"Retry-After", b"2"),)
 
@@ -44,12 +49,35 @@ class Raw:
     user_agent: str
     on_disconnect: Register
     on_shutdown: Register = lambda callback: None
+    #: The path with the query, as it was received: what another server has signed.
+    uri: bytes = b""
+    #: Every Authorization header; `authorization` is the last.
+    authorizations: Sequence[bytes] = ()
+
+
+class ServerAuthenticator(Protocol):
+    """Finds out which server makes a request."""
+
+    async def authenticate(self, method: str, uri: str, authorizations: Sequence[bytes], body: bytes) -> str:
+        """The name of the server, by the signatures in the Authorization headers; MatrixError if there is no right one.
+
+        `uri` is the path with the query. https://spec.matrix.org/v1.19/server-server-api/#request-authentication
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """How requests of other servers are authenticated, and how many of one are worked on at once."""
+
+    authenticator: ServerAuthenticator
+    turnstile: Turnstile
 
 
 class Dispatcher:
     """Answers requests. `limiters` has the limiter of each name that a route uses as `limit`.
 
-    `seen(requester, client_ip, user_agent)` is told of each authenticated request.
+    `seen(requester, client_ip, user_agent)` is told of each authenticated request. `servers` is needed if there are
+    routes for other servers.
     """
 
     def __init__(
@@ -60,6 +88,7 @@ class Dispatcher:
         clock: Clock,
         seen: Callable[[Requester, str, str], None],
         metrics: RequestMetrics | None = None,
+        servers: Servers | None = None,
     ) -> None:
         self.router = router
         self._authenticator = authenticator
@@ -67,9 +96,12 @@ class Dispatcher:
         self._clock = clock
         self._seen = seen
         self._metrics = metrics
+        self._servers = servers
         missing = {route.limit for route in router.routes if route.limit} - set(limiters)
         if missing:
             raise ValueError(f"no rate limiter for {sorted(missing)}")
+        if servers is None and any(route.auth is Auth.SERVER for route in router.routes):
+            raise ValueError("nothing authenticates other servers")
 
     def max_body(self, method: bytes, path: bytes) -> int:
         """How many bytes the body of a request may have, to be asked before it is read."""
@@ -129,11 +161,36 @@ class Dispatcher:
             route, match.parameters, arguments, raw.body, raw.client_ip, raw.user_agent,
             raw.on_disconnect, raw.on_shutdown,
         )  # fmt: skip
+        if route.auth is Auth.SERVER:
+            return await self._call_of_server(route, call, raw)
         if route.auth is not Auth.NONE:
             await self._authenticate(route, call, raw)
         if route.limit is not None:
-            self._count(route.limit, call)
+            requester = call.maybe_requester
+            self._count(route.limit, call.client_ip if requester is None else requester.user_id)
         return await route.handler(call)
+
+    async def _call_of_server(self, route: Route, call: Call, raw: Raw) -> object:
+        assert self._servers is not None
+        try:
+            uri = raw.uri.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MatrixError(400, "M_INVALID_PARAM", "The path and the query must be UTF-8.") from None
+        origin = await self._servers.authenticator.authenticate(
+            raw.method.decode("ascii", "replace"), uri, raw.authorizations, raw.body
+        )
+        call.of_server(origin)
+        if route.limit is not None:
+            self._count(route.limit, origin)
+        turnstile = self._servers.turnstile
+        try:
+            await turnstile.enter(origin)
+        except TurnedAway:
+            raise limit_exceeded(_TURNED_AWAY_S) from None
+        try:
+            return await route.handler(call)
+        finally:
+            turnstile.leave(origin)
 
     async def _authenticate(self, route: Route, call: Call, raw: Raw) -> None:
         auth = route.auth
@@ -152,9 +209,7 @@ class Dispatcher:
         call.authenticated(requester)
         self._seen(requester, raw.client_ip, raw.user_agent)
 
-    def _count(self, limit: str, call: Call) -> None:
-        requester = call.maybe_requester
-        key = requester.user_id if requester is not None else call.client_ip
+    def _count(self, limit: str, key: str) -> None:
         wait = self._limiters[limit].wait(key, self._clock.monotonic())
         if wait > 0:
             raise limit_exceeded(wait)

@@ -84,7 +84,8 @@ class MatrixRequest(Request):
 
     def process(self) -> None:
         """Answer the request."""
-        self.path, _, query = _origin_form(self.uri).partition(b"?")
+        target = _origin_form(self.uri)
+        self.path, _, query = target.partition(b"?")
         try:
             arguments = parse_query(query)
         except MatrixError as error:
@@ -92,18 +93,21 @@ class MatrixRequest(Request):
             return
         channel, site = self.channel, self.channel.factory
         forwarded = self.requestHeaders.getRawHeaders(b"x-forwarded-for")
+        authorizations = self.requestHeaders.getRawHeaders(b"authorization") or ()
         gone: list[Callable[[], None]] = []
         self._gone = gone
         raw = Raw(
             self.method,
             self.path,
             arguments,
-            self.getHeader(b"authorization"),
+            authorizations[-1] if authorizations else None,
             self.content.getvalue(),
             site.client_ip(channel.peer, None if forwarded is None else b",".join(forwarded)),
             (self.getHeader(b"user-agent") or b"")[:_USER_AGENT].decode("utf-8", "replace"),
             gone.append,
             self._on_shutdown,
+            target,
+            authorizations,
         )
         coroutines.run(site.dispatcher.respond(raw), self.answer, self._failed)
 

@@ -20,6 +20,8 @@ class Auth(enum.Enum):
     GUEST = "guest"
     #: The access token of a server administrator.
     ADMIN = "admin"
+    #: Another server, by its signature on the request; `call.origin` is its name.
+    SERVER = "server"
 
 
 class RunsOn(enum.Enum):
@@ -49,8 +51,9 @@ class Route:
 
     `path` is the specification's, with `{name}` for a segment. `spec` is the anchor of the operation in the
     specification. `limit` names the limiter that each call counts against, before the endpoint runs: the requester's
-    own bucket where the route authenticates, the client address's otherwise. What has another key (a room, an account,
-    failures only) or must not count repeated transactions is limited by the endpoint, with `limit_exceeded`.
+    or the server's own bucket where the route authenticates, the client address's otherwise. What has another key (a
+    room, an account, failures only) or must not count repeated transactions is limited by the endpoint, with
+    `limit_exceeded`.
     `aliases` are further paths with the same parameters. A `/_matrix/client/v3/` path is also served under `r0`.
     `max_body` is in bytes; a longer body is refused before it is read. `takes_form` adds the fields of an HTML form in
     the body to the query parameters.
