@@ -21,6 +21,8 @@ _STREAM_OF: Mapping[type, Stream] = {
     rows.PushRulesRow: Stream.PUSH_RULES,
     rows.TypingRow: Stream.TYPING,
     rows.PresenceRow: Stream.PRESENCE,
+    rows.ToDeviceRow: Stream.TO_DEVICE,
+    rows.DeviceListRow: Stream.DEVICE_LISTS,
 }
 
 

@@ -46,7 +46,7 @@ class Presence:
         if not rows:
             return []
         now_ms = self._clock.now_ms()
-        return [presence_event(row, now_ms) for row in reversed(rows) if await self._may_see(user_nid, row.user_nid)]
+        return [presence_event(row, now_ms) for row in reversed(rows) if await self._may_see(user_nid, row)]
 
     def events(self, rows: Sequence[PresenceRow], user_nids: Collection[int]) -> list[dict[str, Any]]:
         """The events of those changes, newest first, that are of some users; oldest first."""
@@ -65,10 +65,13 @@ class Presence:
                 found.append(presence_event(row or _absent(user_nid, user_id), now_ms))
         return found
 
-    async def _may_see(self, user_nid: int, other_nid: int) -> bool:
+    async def _may_see(self, user_nid: int, row: PresenceRow) -> bool:
+        other_nid = row.user_nid
         if user_nid == other_nid:
             return True
         mine, theirs = self._rooms.find(user_nid), self._rooms.find(other_nid)
+        if mine is not None and row.room_nids:
+            return any(mine.is_joined(room_nid) for room_nid in row.room_nids)
         if mine is not None and theirs is not None:
             if len(mine.entries) > len(theirs.entries):
                 mine, theirs = theirs, mine

@@ -98,7 +98,8 @@ class Presence:
     Syncs that would change a user's presence more often than `changes_by_sync` allows leave it as it was.
 
     As many users are in memory as have a device that synced in the last half minute. With `mode` "off" nothing is
-    followed; "local" and "all" differ in what other servers are told, which is not this class's work.
+    followed; "local" and "all" differ in what other servers are told, which is not this class's work. `find_remote`
+    answers what is known of a user of another server, by the user's number.
     """
 
     def __init__(
@@ -110,12 +111,14 @@ class Presence:
         mode: Mode,
         changes_by_sync: RateLimiter,
         background: Callable[[str, Coroutine[Any, Any, object]], object] = in_background,
+        find_remote: Callable[[int], PresenceRow | None] = lambda user_nid: None,
     ) -> None:
         self._database = database
         self._feed = feed
         self._clock = clock
         self._timer = timer
         self._changes_by_sync = changes_by_sync
+        self._find_remote = find_remote
         self._background = background
         self.is_on = mode != "off"
         self._users: dict[int, _User] = {}
@@ -186,8 +189,9 @@ class Presence:
         user_nid, stored = found
         now_ms = self._clock.now_ms()
         user = self._users.get(user_nid)
-        if user is not None:
-            return presence_content(user.row(0, now_ms), now_ms)
+        row = self._find_remote(user_nid) if user is None else user.row(0, now_ms)
+        if row is not None:
+            return presence_content(row, now_ms)
         if stored is None or not self.is_on:
             return {"presence": "offline"}
         row = PresenceRow(0, user_id, user_nid, "offline", stored.status_msg, stored.last_active_ts, False)

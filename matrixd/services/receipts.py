@@ -1,12 +1,15 @@
-"""Receipts of local users: up to which event they have read.
+"""Receipts: up to which event users have read.
 
 https://spec.matrix.org/v1.19/client-server-api/#receipts
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from matrixd.core.errors import MatrixError
 from matrixd.core.identifiers import is_event_id
 from matrixd.services import known_rooms
-from matrixd.storage import push_deltas, read_marks, receipts
+from matrixd.storage import push_deltas, read_marks, receipts, rooms, shared_rooms
 from matrixd.storage.database import Database
 from matrixd.storage.read_marks import MAIN, UNTHREADED, ReadMark
 from matrixd.storage.receipts import READ, READ_PRIVATE, ReceiptTarget
@@ -15,6 +18,19 @@ from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
 
 TYPES = frozenset({READ, READ_PRIVATE})
+UNKNOWN_EVENT = "the event is not here"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteReceipt:
+    """An m.read receipt of a user of another server."""
+
+    room_id: str
+    user_id: str
+    event_id: str
+    thread_id: str | None
+    #: Milliseconds since the epoch; None: unknown.
+    ts: int | None
 
 
 class Receipts:
@@ -37,6 +53,53 @@ class Receipts:
         await self._database.write(
             _send, user_nid, user_id, room_id, receipt_type, event_id, thread_id, self._clock.now_ms()
         )
+
+    async def send_remote(self, found: Sequence[RemoteReceipt]) -> dict[RemoteReceipt, str]:
+        """Move receipts of users of other servers forward.
+
+        Those that were not taken, with the reason: the user is not in the room, or the event is not of its thread.
+        Such for an event that is not here are among them, with `UNKNOWN_EVENT`: it may be on its way.
+        """
+        return await self._database.write(_send_remote, found, self._clock.now_ms())
+
+
+def _send_remote(tx: Transaction, found: Sequence[RemoteReceipt], now_ms: int) -> dict[RemoteReceipt, str]:
+    by_room: dict[str, list[RemoteReceipt]] = {}
+    for receipt in found:
+        by_room.setdefault(receipt.room_id, []).append(receipt)
+    problems: dict[RemoteReceipt, str] = {}
+    for room_id, mine in by_room.items():
+        room_nid = rooms.nid(tx, room_id)
+        user_ids = {receipt.user_id for receipt in mine}
+        members = {} if room_nid is None else shared_rooms.joined_among(tx, room_nid, user_ids)
+        for receipt in mine:
+            user_nid = members.get(receipt.user_id)
+            if room_nid is None or user_nid is None:
+                problems[receipt] = f"{receipt.user_id} is not in {room_id}"
+                continue
+            problem = _move_remote(tx, room_nid, user_nid, receipt, now_ms)
+            if problem is not None:
+                problems[receipt] = problem
+    return problems
+
+
+def _move_remote(
+    tx: Transaction, room_nid: int, user_nid: int, receipt: RemoteReceipt, now_ms: int
+) -> str | None:
+    event = receipts.target(tx, room_nid, receipt.event_id)
+    if event is None:
+        return UNKNOWN_EVENT
+    try:
+        _check_thread(event, receipt.event_id, receipt.thread_id)
+    except MatrixError as error:
+        return error.error
+    thread = UNTHREADED if receipt.thread_id is None else receipt.thread_id
+    ts = now_ms if receipt.ts is None else min(receipt.ts, now_ms)
+    row = ReceiptRow(
+        0, room_nid, user_nid, receipt.user_id, READ, thread, receipt.event_id, event.pos, ts
+    )
+    receipts.set_if_ahead(tx, row)
+    return None
 
 
 def _send(

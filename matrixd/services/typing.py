@@ -15,8 +15,12 @@ MAX_TIMEOUT_MS = 120_000
 DEFAULT_TIMEOUT_MS = 30_000
 #: Users who are shown as typing in one room; more would only be noise.
 MAX_IN_ROOM = 50
+#: Users of other servers of these: they shall not keep our own from being shown.
+MAX_REMOTE_IN_ROOM = 40
 #: Users who type at the same time on the whole server; beyond it nobody else is noted.
 MAX_TYPING = 20_000
+#: How long a user of another server is shown, in seconds, if that does not say it again.
+REMOTE_TIMEOUT_S = 60.0
 
 
 class Typing:
@@ -45,15 +49,23 @@ class Typing:
         else:
             self.stop(room_nid, user_id)
 
+    def set_remote(self, room_nid: int, user_id: str, typing: bool) -> None:
+        """Note what another server says of its user, who is in the room: for a minute at most."""
+        if typing:
+            self._begin(room_nid, user_id, REMOTE_TIMEOUT_S, is_remote=True)
+        else:
+            self.stop(room_nid, user_id)
+
     def stop(self, room_nid: int, user_id: str) -> None:
         """The user does not type any more."""
         if self._remove(room_nid, user_id):
             self._announce([room_nid])
 
-    def _begin(self, room_nid: int, user_id: str, seconds: float) -> None:
+    def _begin(self, room_nid: int, user_id: str, seconds: float, *, is_remote: bool = False) -> None:
         users = self._rooms.get(room_nid, {})
         is_new = user_id not in users
-        if is_new and (len(users) >= MAX_IN_ROOM or self._count >= MAX_TYPING):
+        max_in_room = MAX_REMOTE_IN_ROOM if is_remote else MAX_IN_ROOM
+        if is_new and (len(users) >= max_in_room or self._count >= MAX_TYPING):
             return
         self._rooms[room_nid] = users
         users[user_id] = until = self._timer.seconds() + seconds

@@ -53,6 +53,7 @@ def create(tx: Transaction, user_nid: int, device_id: str, display_name: str | N
         "INSERT INTO devices (device_nid, user_nid, device_id, display_name, created_ts) VALUES (?, ?, ?, ?, ?)",
         (device_nid, user_nid, device_id, display_name, created_ts),
     )
+    _note_change(tx, user_nid, [device_id])
     return device_nid
 
 
@@ -61,6 +62,8 @@ def rename(tx: Transaction, user_nid: int, device_id: str, display_name: str) ->
     touched = tx.execute(
         "UPDATE devices SET display_name = ? WHERE user_nid = ? AND device_id = ?", (display_name, user_nid, device_id)
     )
+    if touched > 0:
+        _note_change(tx, user_nid, [device_id])
     return touched > 0
 
 
@@ -73,6 +76,18 @@ def delete(tx: Transaction, user_id: str, devices: Sequence[Device]) -> None:
     tx.execute(f"DELETE FROM device_last_seen WHERE {condition}", (parameter,))
     for device in devices:
         tx.announce(rows.DeviceDeleted(device.user_nid, user_id, device.device_nid, device.device_id))
+    _note_change(tx, devices[0].user_nid, [device.device_id for device in devices])
+
+
+def _note_change(tx: Transaction, user_nid: int, device_ids: Sequence[str]) -> None:
+    """Note devices of which others are still to be told: services.device_list_updates does that."""
+    tx.insert_many(
+        "changed_devices",
+        ("user_nid", "device_id"),
+        [(user_nid, device_id) for device_id in device_ids],
+        "ON CONFLICT (user_nid, device_id) DO NOTHING",
+    )
+    tx.announce(rows.DeviceChanged(user_nid))
 
 
 def note_seen(tx: Transaction, sightings: Sequence[Sighting]) -> None:

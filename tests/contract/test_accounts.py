@@ -159,7 +159,8 @@ def test_deleted_devices_are_announced(db: OpenDatabase) -> None:
     db.write(devices.delete, ALICE, [phone])
     db.write(devices.delete, ALICE, [])
     assert db.read(devices.by_user, 1) == [desk]
-    assert db.announced == [rows.DeviceDeleted(1, ALICE, phone.device_nid, "PHONE")]
+    deleted = [row for row in db.announced if isinstance(row, rows.DeviceDeleted)]
+    assert deleted == [rows.DeviceDeleted(1, ALICE, phone.device_nid, "PHONE")]
     assert db.read(lambda tx: tx.all("SELECT * FROM device_last_seen")) == []
 
 

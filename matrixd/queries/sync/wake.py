@@ -11,6 +11,7 @@ from matrixd.storage.rows import (
     PresenceRow,
     PushRulesRow,
     ReceiptRow,
+    ToDeviceRow,
     TypingRow,
 )
 
@@ -34,10 +35,11 @@ class Wake:
                 users.add(row.user_nid)
             elif isinstance(row, (ReceiptRow, TypingRow)):
                 rooms.add(row.room_nid)
-            elif isinstance(row, (AccountDataRow, PushRulesRow, DeviceDeleted)):
+            elif isinstance(row, (AccountDataRow, PushRulesRow, DeviceDeleted, ToDeviceRow)):
                 users.add(row.user_nid)
             elif isinstance(row, PresenceRow):
                 users.add(row.user_nid)
+                rooms.update(row.room_nids)
                 seen = self._index.find(row.user_nid)
                 rooms.update(entry.room.room_nid for entry in (seen.joined() if seen is not None else ()))
         self._index.wake_rooms(rooms, _is_joined)
