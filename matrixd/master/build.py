@@ -33,7 +33,7 @@ from matrixd.services.persister import Persister
 from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
-from matrixd.storage import account_data, filters, presence, profiles, push_rules, transactions
+from matrixd.storage import account_data, filters, presence, profiles, push_rules, to_device, transactions
 from matrixd.storage.database import Database
 from matrixd.storage.engines.base import Engine, Unavailable
 from matrixd.storage.rows import DeviceDeleted
@@ -108,6 +108,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
         frame.feed,
         frame.authenticator,
         leave_all_rooms=rooms.leaving.leave_all_rooms,
+        delete_with_devices=(to_device.delete_of_devices,),
         delete_data=(account_data.remove_user, push_rules.remove_user, filters.remove_user, presence.remove_user),
         erase_data=(profiles.delete_all,),
         well_known=client_discovery(config.server),

@@ -21,11 +21,14 @@ from matrixd.queries.sync.left import LeftRooms
 from matrixd.queries.sync.news import News
 from matrixd.queries.sync.presence_news import PresenceNews
 from matrixd.queries.sync.sync import Sync
+from matrixd.queries.sync.to_device import ToDeviceNews
 from matrixd.queries.sync.waiting import Waiting
 from matrixd.queries.sync.wake import Wake
+from matrixd.queries.to_device import ToDeviceInbox
 from matrixd.queries.typing import Typing
 from matrixd.queries.unread import UnreadCounts
 from matrixd.services.presence import Presence as PresenceService
+from matrixd.services.to_device import DeliveredMessages
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Reads:
     news: News
     waiting: Waiting
     sync: Sync
+    to_device: ToDeviceInbox
 
 
 def build_reads(frame: Frame) -> Reads:
@@ -59,6 +63,7 @@ def build_reads(frame: Frame) -> Reads:
     receipts, typing = Receipts(database, feed), Typing(feed)
     account_data = AccountData(database, feed, push_rules)
     news = News(database, receipts, typing, account_data)
+    to_device = ToDeviceInbox(database, feed, budget)
     sync = Sync(
         waiting,
         frame.user_rooms,
@@ -70,7 +75,7 @@ def build_reads(frame: Frame) -> Reads:
         LazyMembers(budget),
         FirstSyncs(frame.clock, budget, frame.config.memory.sync_response_cache_ms),
         client_events,
-        (),
+        (ToDeviceNews(to_device),),
     )
     Wake(feed, frame.user_rooms)
     ignored_users = IgnoredUsers(database, feed, budget)
@@ -90,12 +95,14 @@ def build_reads(frame: Frame) -> Reads:
         news=news,
         waiting=waiting,
         sync=sync,
+        to_device=to_device,
     )
 
 
 def serve_sync(frame: Frame, reads: Reads, presence: PresenceService) -> None:
     """The endpoint."""
     endpoint = SyncEndpoint(
-        reads.sync, frame.feed, reads.filters, reads.ignored_users, reads.erased_users, presence
-    )
+        reads.sync, frame.feed, reads.filters, reads.ignored_users, reads.erased_users, presence,
+        DeliveredMessages(frame.database, reads.to_device).received,
+    )  # fmt: skip
     frame.serve("client", endpoint.routes())

@@ -16,7 +16,7 @@ from matrixd.ops import asking
 from matrixd.ops.asking import Refused
 from matrixd.ops.database import open_database
 from matrixd.ops.installation import PROGRAM
-from matrixd.storage import access_tokens, accounts, devices, refresh_tokens
+from matrixd.storage import access_tokens, accounts, devices, refresh_tokens, to_device
 from matrixd.storage.engines.base import Connection
 from matrixd.storage.transaction import Transaction
 from matrixd.util import passwords, pid_file, processes
@@ -83,6 +83,7 @@ def apply(connection: Connection, reset: Reset) -> int:
         numbers = [device.device_nid for device in ended]
         access_tokens.delete_of_devices(tx, numbers)
         refresh_tokens.delete_of_devices(tx, numbers)
+        to_device.delete_of_devices(tx, account.user_nid, numbers)
         devices.delete(tx, account.user_id, ended)
         connection.commit()
     except BaseException:

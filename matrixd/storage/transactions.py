@@ -20,6 +20,16 @@ def insert(tx: Transaction, rows: Sequence[tuple[int, str, int, int]]) -> None:
     tx.insert_many("transactions", ("device_nid", "txn_id", "event_nid", "created_ts"), rows)
 
 
+def note(tx: Transaction, device_nid: int, txn_id: str, now_ms: int) -> bool:
+    """Note a transaction ID that makes no event; False if it was noted before."""
+    touched = tx.execute(
+        "INSERT INTO transactions (device_nid, txn_id, event_nid, created_ts) VALUES (?, ?, 0, ?)"
+        " ON CONFLICT (device_nid, txn_id) DO NOTHING",
+        (device_nid, txn_id, now_ms),
+    )
+    return touched > 0
+
+
 def event_id(tx: Transaction, device_nid: int, txn_id: str) -> str | None:
     """The event that a transaction ID has made."""
     row = tx.one(

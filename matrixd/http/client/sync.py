@@ -1,6 +1,9 @@
 """`GET /_matrix/client/v3/sync`."""
 
+from collections.abc import Callable
+
 from matrixd.core.filters import EMPTY_FILTER, Filter, parse_filter, parse_json
+from matrixd.core.streams import Stream
 from matrixd.http.client.sync_token import sync_token
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route, RunsOn
@@ -17,7 +20,7 @@ _PRESENCE: dict[str, State] = {"online": "online", "offline": "offline", "unavai
 
 
 class SyncEndpoint:
-    """The endpoint."""
+    """The endpoint. `received(user_nid, device_nid, pos)`: the device has its to-device messages up to a position."""
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class SyncEndpoint:
         ignored_users: IgnoredUsers,
         erased_users: ErasedUsers,
         presence: Presence,
+        received: Callable[[int, int, int], None],
     ) -> None:
         self._sync = sync
         self._feed = feed
@@ -34,6 +38,7 @@ class SyncEndpoint:
         self._ignored_users = ignored_users
         self._erased_users = erased_users
         self._presence = presence
+        self._received = received
 
     def routes(self) -> list[Route]:
         """The endpoint."""
@@ -65,6 +70,8 @@ class SyncEndpoint:
             use_state_after=call.query_bool("use_state_after"),
         )
         user_nid, device_nid, state = requester.user_nid, requester.device_nid, _PRESENCE[presence]
+        if since is not None:
+            self._received(user_nid, device_nid, since[Stream.TO_DEVICE])
         self._presence.sync_begins(user_nid, requester.user_id, device_nid, state)
         try:
             return await self._sync.answer(request, timeout, call.on_stop)

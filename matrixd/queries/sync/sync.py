@@ -80,8 +80,6 @@ class Sync:
         lazy = request.filter.room.state.lazy_load_members
         sent = self._lazy_members.sent(request.device_nid, request.since) if lazy else {}
         joined, carried = await self._joined.sections(request, news, now, sent)
-        if lazy:
-            self._lazy_members.answer(request.device_nid, request.since, now, carried)
         up_to = now[Stream.EVENTS]
         rooms = (
             (b"join", joined),
@@ -103,12 +101,16 @@ class Sync:
         presence = await self._presence_events(request, news, now)
         if presence:
             parts.append((b"presence", write.plain_events(presence)))
+        end = now
         for extension in self._extensions:
-            parts += await extension.members(request, index, now)
+            added, end = await extension.members(request, index, end)
+            parts += added
         says_something = bool(parts)
+        if lazy:
+            self._lazy_members.answer(request.device_nid, request.since, end, carried)
         for extension in self._extensions:
             parts += await extension.always(request)
-        parts.append((b"next_batch", orjson.dumps(str(now))))
+        parts.append((b"next_batch", orjson.dumps(str(end))))
         return write.members(parts), says_something
 
     async def _presence_events(
