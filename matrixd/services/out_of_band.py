@@ -1,14 +1,15 @@
 """Memberships of this server's users in rooms that it takes no part in: invites, knocks, and the end of these.
 
-Such an event has a position, so that the user's syncs find it, and holds the user's place in the room's state; but it is
-in no timeline, and the rest of the room is not known. What the user is shown of the room came with the event.
+Such an event has a position, so that the user's syncs find it, and holds the user's place in the room's state; but it
+is in no timeline, and the rest of the room is not known. What the user is shown of the room came with the event.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matrixd.core.client_event import pruned_stripped_state
 from matrixd.core.event import Event
+from matrixd.services.room_head import RoomHeads
 from matrixd.storage import (
     events,
     room_members,
@@ -26,11 +27,11 @@ from matrixd.storage.transaction import Transaction
 
 
 class OutOfBand:
-    """Stores them. `forget(room_id)` is told of rooms whose head in memory is no longer what the database has."""
+    """Stores them."""
 
-    def __init__(self, database: Database, forget: Callable[[str], None]) -> None:
+    def __init__(self, database: Database, heads: RoomHeads) -> None:
         self._database = database
-        self._forget = forget
+        self._heads = heads
 
     async def store(self, event: Event, stripped: Sequence[Mapping[str, Any]] = ()) -> EventRow | None:
         """Store the m.room.member event of a user of this server and let the user's syncs see it.
@@ -42,9 +43,10 @@ class OutOfBand:
         None, and nothing done, if the event is stored already, or if users of this server are in the room: then the
         event belongs into the timeline, and it comes, or goes, with a transaction.
         """
-        row = await self._database.write(_store, event, pruned_stripped_state(list(stripped)))
-        if row is not None:
-            self._forget(event.room_id)
+        async with self._heads.exclusive(event.room_id):
+            row = await self._database.write(_store, event, pruned_stripped_state(list(stripped)))
+            if row is not None:
+                self._heads.forget(event.room_id)
         return row
 
 
@@ -72,7 +74,7 @@ def _store(tx: Transaction, event: Event, stripped: Sequence[Mapping[str, Any]])
     room_state.apply(tx, [StateChange(room_nid, key_nid, pos, event_nid, replaces is not None)])
     membership = event.membership or "leave"
     room_members.set_many(tx, [Member(user_nid, room_nid, membership, event_nid, pos, sender_nid, True)])
-    stripped_state.remove(tx, room_nid, user_nid)
+    stripped_state.remove(tx, room_nid, [user_nid])
     if membership in ("invite", "knock"):
         stripped_state.put(tx, room_nid, user_nid, stripped)
     row = EventRow(

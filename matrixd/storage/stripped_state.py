@@ -32,6 +32,7 @@ def of_users(tx: Transaction, pairs: Collection[tuple[int, int]]) -> dict[tuple[
     return {(row[0], row[1]): orjson.loads(row[2]) for row in rows if (row[0], row[1]) in pairs}
 
 
-def remove(tx: Transaction, room_nid: int, user_nid: int) -> None:
-    """Drop what is kept for a user of a room."""
-    tx.execute("DELETE FROM stripped_state WHERE room_nid = ? AND user_nid = ?", (room_nid, user_nid))
+def remove(tx: Transaction, room_nid: int, user_nids: Collection[int]) -> None:
+    """Drop what is kept for some users of a room."""
+    condition, parameter = tx.among("user_nid", list(user_nids))
+    tx.execute(f"DELETE FROM stripped_state WHERE room_nid = ? AND {condition}", (room_nid, parameter))
