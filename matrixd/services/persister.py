@@ -22,6 +22,7 @@ from matrixd.storage import (
     event_relations,
     event_state,
     events,
+    outgoing_events,
     push_deltas,
     read_marks,
     redactions,
@@ -51,6 +52,10 @@ _COMMON_AUTH_TYPES = frozenset(("m.room.create", "m.room.power_levels", "m.room.
 
 class RoomMoved(Exception):
     """What the event was built on was not stored: build it again."""
+
+
+class NotForeseen(Exception):
+    """An event of another server is stored already, or was redacted before it came: it has to be looked at."""
 
 
 class DuplicateTransaction(Exception):
@@ -122,6 +127,8 @@ class PendingEvent:
     missing: tuple[str, ...] = ()
     #: The event is of another server, and we give it to the others.
     sends_on: bool = False
+    #: It cannot be stored already, nor be redacted.
+    was_looked_for: bool = True
 
     @property
     def thread_id(self) -> str | None:
@@ -272,6 +279,7 @@ def _store(
 ) -> list[list[EventRow]]:
     pending = list(itertools.chain.from_iterable(events_of_unit for events_of_unit, _ in units))
     _refuse_duplicates(tx, pending)
+    _refuse_unforeseen(tx, pending)
     numbered = _number(tx, pending)
     events.insert(tx, [_new_event(tx, n) for n in numbered if n.pending.stored_nid is None])
     for n in numbered:
@@ -296,6 +304,7 @@ def _store(
         ],
     )
     _move_ends(tx, numbered, ends)
+    outgoing_events.note_sent_on(tx, [n.pos for n in numbered if n.pending.sends_on])
     for _, also in units:
         if also is not None:
             also(tx)
@@ -312,6 +321,12 @@ def _refuse_duplicates(tx: Transaction, pending: Sequence[PendingEvent]) -> None
         known = transactions.event_id(tx, pending[0].device_nid, pending[0].txn_id)
         if known is not None:
             raise DuplicateTransaction(known)
+
+
+def _refuse_unforeseen(tx: Transaction, pending: Sequence[PendingEvent]) -> None:
+    event_ids = [p.event.event_id for p in pending if not p.was_looked_for]
+    if event_ids and (events.nids(tx, event_ids) or redactions.targets(tx, event_ids)):
+        raise NotForeseen
 
 
 def _number(tx: Transaction, pending: Sequence[PendingEvent]) -> list[_Numbered]:

@@ -69,6 +69,18 @@ def nids_and_types(tx: Transaction, event_ids: Collection[str]) -> dict[str, tup
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
+def keys_of(tx: Transaction, room_nid: int, event_ids: Collection[str]) -> dict[int, int]:
+    """The stored state events among some of a room: number of the key -> of the event. Rejected ones are left out."""
+    condition, parameter = tx.among("event_id", list(event_ids))
+    return dict(
+        tx.all(
+            f"SELECT key_nid, event_nid FROM events WHERE {condition} AND room_nid = ? AND key_nid IS NOT NULL"
+            " AND coalesce(verdict, '') <> 'rejected'",
+            (parameter, room_nid),
+        )
+    )
+
+
 def by_id(tx: Transaction, event_id: str) -> StoredEvent | None:
     """One event."""
     found = select(tx, "e.event_id = ?", (event_id,))

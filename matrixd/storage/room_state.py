@@ -233,3 +233,66 @@ def replaced(tx: Transaction, event_nids: Collection[int]) -> dict[int, StoredEv
         (parameter,),
     )
     return {nid: stored for (nid,), stored in found}
+
+
+def key_events(tx: Transaction, room_nid: int, at: int) -> dict[int, int | None]:
+    """The whole state after position `at` as numbers: of the event by that of the key."""
+    return dict(
+        tx.all(f"SELECT s.key_nid, s.event_nid FROM room_state s WHERE s.room_nid = ? AND {_AT}", (room_nid, at, at))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A row: an event that held a place from one position up to another, which is excluded."""
+
+    key_nid: int
+    valid_from: int
+    #: None: it still does.
+    valid_to: int | None
+    event_nid: int
+
+
+def current_nids(tx: Transaction, room_nid: int) -> dict[int, int]:
+    """The current state by numbers: of keys -> of events."""
+    return dict(tx.all("SELECT key_nid, event_nid FROM room_state WHERE room_nid = ? AND valid_to IS NULL", (room_nid,)))
+
+
+def current_local_members(tx: Transaction, room_nid: int) -> set[int]:
+    """The numbers of the keys of this server's users in the current state."""
+    rows = tx.all(
+        "SELECT s.key_nid FROM room_members m JOIN events e ON e.event_nid = m.event_nid"
+        " JOIN room_state s ON s.room_nid = m.room_nid AND s.key_nid = e.key_nid AND s.valid_to IS NULL"
+        " WHERE m.room_nid = ? AND m.is_local = 1",
+        (room_nid,),
+    )
+    return {row[0] for row in rows}
+
+
+def spans(tx: Transaction, room_nid: int, key_nids: Collection[int], since: int) -> list[Span]:
+    """The rows of some keys, but for those that ended at or before position `since`, the oldest first."""
+    condition, parameter = tx.among("key_nid", list(key_nids))
+    rows = tx.all(
+        f"SELECT key_nid, valid_from, valid_to, event_nid FROM room_state WHERE room_nid = ? AND {condition}"
+        " AND (valid_to IS NULL OR valid_to > ?) ORDER BY valid_from",
+        (room_nid, parameter, since),
+    )
+    return [Span(*row) for row in rows]
+
+
+def insert(tx: Transaction, room_nid: int, found: Collection[Span]) -> None:
+    """Add rows."""
+    tx.insert_many(
+        "room_state",
+        ("room_nid", "key_nid", "valid_from", "valid_to", "event_nid"),
+        [(room_nid, span.key_nid, span.valid_from, span.valid_to, span.event_nid) for span in found],
+    )
+
+
+def end(tx: Transaction, room_nid: int, pos: int, key_nids: Collection[int]) -> None:
+    """End what holds some keys now at a position."""
+    condition, parameter = tx.among("key_nid", list(key_nids))
+    tx.execute(
+        f"UPDATE room_state SET valid_to = ? WHERE room_nid = ? AND {condition} AND valid_to IS NULL",
+        (pos, room_nid, parameter),
+    )

@@ -1,0 +1,202 @@
+"""The way of other servers' events into our rooms.
+
+https://spec.matrix.org/v1.19/server-server-api/#pdus
+
+The stages, a file each: `pdu_checks` (format, signatures, hash), `auth_events`, `placing` and `decision` (authorisation and
+the room's state), and where events are missing between, this file and `anchors`.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from matrixd.core.errors import MatrixError
+from matrixd.core.event import Event
+from matrixd.core.versions import ROOM_VERSIONS, RoomVersion
+from matrixd.net.errors import RemoteError
+from matrixd.services.persister import NotForeseen, RoomMoved
+from matrixd.services.receiving.anchors import Anchors, NoAnchor
+from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing
+from matrixd.services.receiving.decision import AuthEventsUnknown, PrevEventsMissing
+from matrixd.services.receiving.ordering import by_prev_events
+from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks
+from matrixd.services.receiving.placing import NotInRoom, Placed, Placing, Received
+from matrixd.services.receiving.remote_history import RemoteHistory
+from matrixd.services.room_head import RoomHeads, UnknownRoom
+from matrixd.storage import rooms
+from matrixd.storage.database import Database
+from matrixd.storage.rows import EventRow
+from matrixd.storage.transaction import Transaction
+from matrixd.util.single_flight import SingleFlight
+
+logger = logging.getLogger(__name__)
+
+#: Events that are asked for between what we have and what came.
+_MAX_MISSING = 50
+#: Servers that are asked for the state before an event.
+_MAX_ANCHORING = 4
+#: How often an event is looked at again because the room moved.
+_MAX_TRIES = 5
+
+
+class OutsideRooms(Protocol):
+    """Takes events of rooms that this server takes no part in."""
+
+    async def receive(self, origin: str, event: Event) -> bool:
+        """Whether the event means something to a user of ours, and was taken."""
+
+
+class Receiver:
+    """Takes events of other servers."""
+
+    def __init__(
+        self,
+        server_name: str,
+        database: Database,
+        heads: RoomHeads,
+        checks: PduChecks,
+        auth_events: AuthEvents,
+        anchors: Anchors,
+        placing: Placing,
+        history: RemoteHistory,
+        outside: OutsideRooms,
+    ) -> None:
+        self._server_name = server_name
+        self._database = database
+        self._heads = heads
+        self._checks = checks
+        self._auth_events = auth_events
+        self._anchors = anchors
+        self._placing = placing
+        self._history = history
+        self._outside = outside
+        self._under_way: SingleFlight[str, Placed] = SingleFlight()
+
+    async def receive(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
+        """Take a transaction's events of one room: event ID -> why it was not accepted, or None.
+
+        One event never costs the others. Raises `Unavailable` while the database is away.
+        """
+        version = await self._database.read(_version, room_id)
+        if version is None:
+            return {}
+        checked = await self._checks.check(version, room_id, pdus)
+        results: dict[str, str | None] = dict(checked.refused)
+        if checked.refused:
+            logger.info("%s sent events that are refused: %s", origin, checked.refused)
+        following: list[tuple[Received, Deferred[list[EventRow]]]] = []
+        for event in by_prev_events(checked.events):
+            received = Received(event, checked.signed_by[event.event_id], origin)
+            try:
+                stored = await self._placing.follow(received)
+                if stored is not None:
+                    following.append((received, stored))
+                    continue
+                await self._settle(following, results)
+                results[event.event_id] = await self._take(received)
+            except NotInRoom:
+                is_taken = await self._outside.receive(origin, event)
+                results[event.event_id] = None if is_taken else "This server is not in the room."
+        await self._settle(following, results)
+        return results
+
+    async def _settle(
+        self, following: list[tuple[Received, Deferred[list[EventRow]]]], results: dict[str, str | None]
+    ) -> None:
+        """Wait for what follows the timeline's end; what it was built on may not have been stored."""
+        waiting, following[:] = list(following), []
+        for received, stored in waiting:
+            try:
+                await stored
+                results[received.event.event_id] = None
+            except (RoomMoved, NotForeseen):
+                results[received.event.event_id] = await self._take(received)
+
+    async def _take(self, received: Received) -> str | None:
+        """Why an event was not accepted, or None."""
+        try:
+            placed = await self._under_way.run(received.event.event_id, lambda: self._place(received))
+        except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+            return str(error)
+        return placed.reason if placed.verdict == "rejected" else None
+
+    async def accept(self, origin: str, event: Event, signed_by: frozenset[str], *, sends_on: bool = True) -> None:
+        """Take one event that was made with our help, or that another server has signed for us; it was checked.
+
+        Raises MatrixError, and `Unavailable` while the database is away.
+        """
+        received = Received(event, signed_by, origin, sends_on)
+        try:
+            placed = await self._under_way.run(event.event_id, lambda: self._place(received))
+        except NotInRoom:
+            raise MatrixError(404, "M_NOT_FOUND", f"This server is not in {event.room_id}.") from None
+        except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+            raise MatrixError(400, "M_BAD_JSON", f"The event cannot be placed in the room: {error}") from error
+        if placed.verdict is not None:
+            raise MatrixError(403, "M_FORBIDDEN", placed.reason or "The event was rejected.")
+
+    async def _place(self, received: Received, *, may_ask: bool = True) -> Placed:
+        """Place an event; what is missing before it is fetched."""
+        for _ in range(_MAX_TRIES):
+            try:
+                return await self._placing.place(received)
+            except RoomMoved:
+                continue
+            except AuthEventsUnknown:
+                await self._auth_events.ensure(received.origin, received.event)
+            except PrevEventsMissing as missing:
+                if may_ask:
+                    may_ask = False
+                    await self._fetch_between(received, missing.event_ids)
+                else:
+                    await self._anchor(received, missing.event_ids)
+        raise NoAnchor("The room is too busy.")
+
+    async def _fetch_between(self, received: Received, missing: Sequence[str]) -> None:
+        """Take what is between the room's newest end and an event, as far as its server tells."""
+        event = received.event
+        try:
+            pdus = await self._history.missing_events(
+                received.origin, event.room_id, await self._ends(event.room_id), [event.event_id], _MAX_MISSING
+            )
+        except RemoteError as error:
+            logger.info("%s does not tell what comes before %s: %s", received.origin, event.event_id, error)
+            return
+        checked = await self._checks.check(event.version, event.room_id, pdus[:_MAX_MISSING])
+        await self._take_all(received.origin, checked, except_id=event.event_id)
+
+    async def _take_all(self, origin: str, checked: CheckedPdus, except_id: str) -> None:
+        for found in by_prev_events(checked.events):
+            if found.event_id == except_id:
+                continue
+            received = Received(found, checked.signed_by[found.event_id], origin)
+            try:
+                await self._under_way.run(found.event_id, lambda received=received: self._place(received, may_ask=False))
+            except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+                logger.info("%s, which %s tells of, cannot be placed: %s", found.event_id, origin, error)
+
+    async def _anchor(self, received: Received, missing: Sequence[str]) -> None:
+        event = received.event
+        servers = await self._servers(received.origin, event.room_id)
+        for event_id in missing:
+            await self._anchors.anchor(servers, event.version, event.room_id, event_id)
+
+    async def _servers(self, origin: str, room_id: str) -> list[str]:
+        """Who may know more of a room: the server that sent an event, then those with the most members."""
+        try:
+            members = (await self._heads.get(room_id)).servers
+        except UnknownRoom:
+            members = {}
+        others = sorted(members, key=lambda server: -members[server])
+        return list(dict.fromkeys([origin, *others]))[:_MAX_ANCHORING]
+
+    async def _ends(self, room_id: str) -> list[str]:
+        room = await self._database.read(rooms.by_id, room_id)
+        return list(room.extremities) if room is not None else []
+
+
+def _version(tx: Transaction, room_id: str) -> RoomVersion | None:
+    room = rooms.by_id(tx, room_id)
+    return None if room is None else ROOM_VERSIONS[room.version]
