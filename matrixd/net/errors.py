@@ -32,6 +32,8 @@ class FailureKind(enum.Enum):
     """Not asked: the other server did not answer lately."""
     OVERLOADED = "overloaded"
     """The other server answered 429; `retry_after_ms` may be set."""
+    BUSY = "busy"
+    """This server has too many requests under way; it says nothing about the other one."""
 
 
 class RemoteError(Exception):

@@ -1,0 +1,47 @@
+"""Builds what asks other servers."""
+
+from pathlib import Path
+
+from twisted.names.client import Resolver
+
+from matrixd.master.frame import Frame
+from matrixd.net.connector import Connector
+from matrixd.net.discovery import Discovery
+from matrixd.net.dns import Dns
+from matrixd.net.federation_client import FederationClient, Reachable, Sign
+from matrixd.net.hosts_file import HostsFile
+from matrixd.net.tls import ClientTls
+from matrixd.net.well_known import WellKnowns
+
+#: In seconds, for each try of a name server; with three of them the last try ends after twelve.
+_DNS_TIMEOUTS = (1, 3)
+
+
+def build_federation_client(frame: Frame, sign: Sign, reachability: Reachable) -> FederationClient:
+    """The client for requests to other servers; it closes its connections when the master stops.
+
+    Raises ValueError if a file of `federation_custom_ca_list` holds no certificates.
+    """
+    federation = frame.config.federation
+    resolver = Resolver(resolv="/etc/resolv.conf", timeout=_DNS_TIMEOUTS, reactor=frame.reactor)
+    hosts = HostsFile(Path("/etc/hosts"), frame.clock.monotonic)
+    dns = Dns(resolver, hosts, frame.clock, frame.reactor, frame.budget)
+    connector = Connector(frame.reactor, dns, federation.addresses, ClientTls(federation))
+    well_knowns = WellKnowns(connector.connect, frame.clock, frame.reactor, frame.budget)
+    client = FederationClient(
+        frame.config.server.server_name,
+        sign,
+        Discovery(dns, well_knowns.of),
+        connector,
+        reachability,
+        frame.clock,
+        frame.reactor,
+        domain_whitelist=federation.domain_whitelist,
+        timeout_s=federation.client_timeout_ms / 1000,
+    )
+
+    async def stop() -> None:
+        client.stop()
+
+    frame.at_stop.append(stop)
+    return client
