@@ -21,7 +21,7 @@ CREATE TABLE server_keys (
 CREATE TABLE key_servers (
     server_name TEXT PRIMARY KEY,
     -- the answer to GET /_matrix/key/v2/server as it was received, with its signatures; what this server tells as a
-    -- notary. NULL if it was too large to be kept.
+    -- notary. NULL if none was small enough to be kept.
     response TEXT,
     -- who told it: the server itself, or a notary
     from_server TEXT NOT NULL,

@@ -30,10 +30,10 @@ class StoredKeys:
 
 @dataclass(frozen=True, slots=True)
 class NewKeys:
-    """What an answer told: the server's keys, all that are known together, and the answer."""
+    """What an answer told: all keys of the server that are known now, and the answer."""
 
     keys: StoredKeys
-    #: The signed object as JSON; None if it is not to be kept.
+    #: The signed object as JSON; None if the one before is to stay.
     response: str | None
 
 
@@ -54,7 +54,9 @@ def of_servers(tx: Transaction, server_names: Collection[str]) -> dict[str, Stor
 
 
 def store(tx: Transaction, learned: Sequence[NewKeys]) -> None:
-    """Keep what answers told; of keys and answers that were there before, the new ones count."""
+    """Keep what answers told, in the place of what was known of the servers before; each server stands there once."""
+    condition, names = tx.among("server_name", [new.keys.server_name for new in learned])
+    tx.execute(f"DELETE FROM server_keys WHERE {condition}", (names,))
     tx.insert_many(
         "server_keys",
         ("server_name", "key_id", "public_key", "valid_until_ts", "expired_ts"),
@@ -63,8 +65,6 @@ def store(tx: Transaction, learned: Sequence[NewKeys]) -> None:
             for new in learned
             for key in new.keys.keys.values()
         ],
-        "ON CONFLICT (server_name, key_id) DO UPDATE SET public_key = excluded.public_key,"
-        " valid_until_ts = excluded.valid_until_ts, expired_ts = excluded.expired_ts",
     )
     tx.insert_many(
         "key_servers",
@@ -80,8 +80,9 @@ def store(tx: Transaction, learned: Sequence[NewKeys]) -> None:
             )
             for new in learned
         ],
-        "ON CONFLICT (server_name) DO UPDATE SET response = excluded.response, from_server = excluded.from_server,"
-        " received_ts = excluded.received_ts, valid_until_ts = excluded.valid_until_ts, used_ts = excluded.used_ts",
+        "ON CONFLICT (server_name) DO UPDATE SET response = coalesce(excluded.response, key_servers.response),"
+        " from_server = excluded.from_server, received_ts = excluded.received_ts,"
+        " valid_until_ts = excluded.valid_until_ts, used_ts = excluded.used_ts",
     )
 
 

@@ -141,6 +141,10 @@ class OpenDatabase:
             results[0].raiseException()
         return results[0]
 
+    def call_later(self, _delay_s: float, call: Callable[..., object], *args: Any) -> None:
+        """Stands for a reactor's ``callLater``: the next ``read``, ``write`` or ``wait`` makes the call."""
+        self._calls.callFromThread(call, *args)
+
     def close(self) -> None:
         """Stops the database's threads."""
         self.database.stop()
