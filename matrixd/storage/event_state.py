@@ -184,6 +184,14 @@ def store(tx: Transaction, state: EventState) -> int:
     return state_nid
 
 
+def set_entry(tx: Transaction, state_nid: int, key_nid: int, event_nid: int) -> None:
+    """Correct one place of a stored state set, of which not all was known when it was stored."""
+    tx.execute(
+        "UPDATE state_set_entries SET event_nid = ? WHERE state_nid = ? AND key_nid = ?",
+        (event_nid, state_nid, key_nid),
+    )
+
+
 def note_moves(tx: Transaction, moves: Sequence[tuple[int, int, int]]) -> None:
     """Note (room, position, key): what changed at the position other than by its event."""
     tx.insert_many("state_moves", ("room_nid", "pos", "key_nid"), moves)

@@ -166,3 +166,30 @@ def joined_room_ids(tx: Transaction, user_nid: int) -> list[str]:
         (user_nid,),
     )
     return [row[0] for row in rows]
+
+
+def local_of_room(tx: Transaction, room_nid: int) -> list[Member]:
+    """The users of this server who have, or had, a membership of a room."""
+    rows = tx.all(f"SELECT {_COLUMNS} FROM room_members WHERE room_nid = ? AND is_local = 1", (room_nid,))
+    return [_member(row) for row in rows]
+
+
+def remove_remote(tx: Transaction, room_nid: int) -> None:
+    """Forget the memberships of all users of other servers."""
+    tx.execute("DELETE FROM room_members WHERE room_nid = ? AND is_local = 0", (room_nid,))
+
+
+def joined_ids(tx: Transaction, room_nid: int) -> list[str]:
+    """The user IDs of all who have joined a room, of any server."""
+    rows = tx.all(
+        "SELECT u.user_id FROM room_members m JOIN users u ON u.user_nid = m.user_nid"
+        " WHERE m.room_nid = ? AND m.membership = 'join'",
+        (room_nid,),
+    )
+    return [row[0] for row in rows]
+
+
+def count(tx: Transaction, room_nid: int, membership: str) -> int:
+    """How many users of any server have a membership of a room."""
+    row = tx.one("SELECT count(*) FROM room_members WHERE room_nid = ? AND membership = ?", (room_nid, membership))
+    return 0 if row is None else int(row[0])

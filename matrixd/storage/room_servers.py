@@ -46,3 +46,13 @@ def in_room(tx: Transaction, room_nid: int, server_name: str) -> bool:
     """Whether a server has joined members in a room."""
     row = tx.one("SELECT 1 FROM room_servers WHERE room_nid = ? AND server_name = ?", (room_nid, server_name))
     return row is not None
+
+
+def replace(tx: Transaction, room_nid: int, servers: Mapping[str, int]) -> None:
+    """Set the other servers in a room with the numbers of their joined members."""
+    tx.execute("DELETE FROM room_servers WHERE room_nid = ?", (room_nid,))
+    tx.insert_many(
+        "room_servers",
+        ("room_nid", "server_name", "members"),
+        [(room_nid, server_name, members) for server_name, members in servers.items()],
+    )

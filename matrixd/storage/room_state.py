@@ -255,7 +255,8 @@ class Span:
 
 def current_nids(tx: Transaction, room_nid: int) -> dict[int, int]:
     """The current state by numbers: of keys -> of events."""
-    return dict(tx.all("SELECT key_nid, event_nid FROM room_state WHERE room_nid = ? AND valid_to IS NULL", (room_nid,)))
+    query = "SELECT key_nid, event_nid FROM room_state WHERE room_nid = ? AND valid_to IS NULL"
+    return dict(tx.all(query, (room_nid,)))
 
 
 def current_local_members(tx: Transaction, room_nid: int) -> set[int]:
@@ -296,3 +297,19 @@ def end(tx: Transaction, room_nid: int, pos: int, key_nids: Collection[int]) -> 
         f"UPDATE room_state SET valid_to = ? WHERE room_nid = ? AND {condition} AND valid_to IS NULL",
         (pos, room_nid, parameter),
     )
+
+
+def end_at(tx: Transaction, room_nid: int, pos: int, key_nids: Collection[int]) -> None:
+    """End at a position what held some keys from before it on, even if that was beyond the position."""
+    condition, parameter = tx.among("key_nid", list(key_nids))
+    tx.execute(
+        f"UPDATE room_state SET valid_to = ? WHERE room_nid = ? AND {condition} AND valid_from < ?"
+        " AND (valid_to IS NULL OR valid_to > ?)",
+        (pos, room_nid, parameter, pos, pos),
+    )
+
+
+def has_before(tx: Transaction, room_nid: int, pos: int) -> bool:
+    """Whether anything held a place of a room's state before a position."""
+    row = tx.one("SELECT 1 FROM room_state WHERE room_nid = ? AND valid_from < ? LIMIT 1", (room_nid, pos))
+    return row is not None

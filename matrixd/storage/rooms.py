@@ -69,6 +69,14 @@ def by_nids(tx: Transaction, room_nids: Collection[int]) -> dict[int, Room]:
     return {row[0]: _room(row) for row in tx.all(f"SELECT {_COLUMNS} FROM rooms WHERE {condition}", (parameter,))}
 
 
+def by_ids(tx: Transaction, room_ids: Collection[str]) -> dict[str, Room]:
+    """Those of the rooms that this server knows, by ID."""
+    if not room_ids:
+        return {}
+    condition, parameter = tx.among("room_id", list(room_ids))
+    return {row[1]: _room(row) for row in tx.all(f"SELECT {_COLUMNS} FROM rooms WHERE {condition}", (parameter,))}
+
+
 def nid(tx: Transaction, room_id: str) -> int | None:
     """The room's number; None for a room that this server does not know."""
     known = tx.recall(("rooms", room_id))
@@ -109,3 +117,21 @@ def move_end(tx: Transaction, room_nid: int, last_pos: int, end: RoomEnd) -> boo
 def set_published(tx: Transaction, room_nid: int, published: bool) -> None:
     """Put the room into the published directory, or take it out."""
     tx.execute("UPDATE rooms SET published = ? WHERE room_nid = ?", (int(published), room_nid))
+
+
+def set_version(tx: Transaction, room_nid: int, version: str) -> None:
+    """Correct the version of a room that was known by an invite only, and that the invite said wrongly."""
+    tx.execute("UPDATE rooms SET version = ? WHERE room_nid = ?", (version, room_nid))
+
+
+def set_completeness(tx: Transaction, room_nid: int, completeness: str) -> None:
+    """Note whether all of the room's state is here: 'full', or 'partial' while a faster join is filling."""
+    tx.execute("UPDATE rooms SET state_completeness = ? WHERE room_nid = ?", (completeness, room_nid))
+
+
+def set_counts(tx: Transaction, room_nid: int, joined_count: int, invited_count: int) -> None:
+    """Correct how many members the room has."""
+    tx.execute(
+        "UPDATE rooms SET joined_count = ?, invited_count = ? WHERE room_nid = ?",
+        (joined_count, invited_count, room_nid),
+    )

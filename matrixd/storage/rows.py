@@ -75,6 +75,14 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomFilled:
+    """Of a room that was joined through another server all members are known now. Without a stream and a position."""
+
+    room_nid: int
+    room_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoomForgotten:
     """A local user forgot a room. Without a stream of its own."""
 
