@@ -36,6 +36,8 @@ def resolve_v2(
     None stands for a key in conflict that gets no event. `from_empty_state` makes it v2.1, which also replays the
     conflicted state subgraph.
     """
+    if not conflicted:
+        return {}
     events = {event.event_id: event for entries in conflicted.values() for event in entries if event is not None}
     full, edges = yield from _full_conflicted_set(known, conflicted, events, with_subgraph=from_empty_state)
     # 1, 2: the power events, and what they rest on.
