@@ -68,9 +68,9 @@ class _Link:
 class Door:
     """A server's public port. It stays the same while the server behind it comes and goes."""
 
-    def __init__(self, listening: socket.socket) -> None:
+    def __init__(self, listening: socket.socket, host: str) -> None:
         self.port = int(listening.getsockname()[1])
-        self.name = f"localhost:{self.port}"
+        self.name = f"{host}:{self.port}"
         self.listening = listening
         self.target: int | None = None
         self.pid: Callable[[], int | None] = lambda: None
@@ -93,11 +93,11 @@ class Network:
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
         self._thread.start()
 
-    def new_door(self) -> Door:
-        """A port that the network listens on from now on; nobody is behind it yet."""
+    def new_door(self, host: str = "localhost") -> Door:
+        """A port that the network listens on from now on; nobody is behind it yet. ``host``: or "127.0.0.1"."""
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
-        door = Door(listening)
+        door = Door(listening, host)
         self._call(self._open(door))
         return door
 

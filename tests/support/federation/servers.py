@@ -27,6 +27,8 @@ IMPATIENT: Mapping[str, Any] = {
 class FederatedServer(ServerProcess):
     """A server whose name is ``localhost:PORT``, where PORT is a door of ``network``."""
 
+    program = "matrixd"
+
     def __init__(
         self,
         database: DatabasePlace,
@@ -34,9 +36,10 @@ class FederatedServer(ServerProcess):
         authority: Authority,
         *,
         options: Mapping[str, Any] | None = None,
+        host: str = "localhost",
     ) -> None:
         self.network = network
-        self.door = network.new_door()
+        self.door = network.new_door(host)
         self.certificate = authority.certify()
         self.authority = authority
         self.federation_port = free_port()

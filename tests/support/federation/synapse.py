@@ -13,10 +13,10 @@ import signedjson.key
 
 from bench.programs import synapse_environment
 from tests.support.client import MatrixClient
+from tests.support.database import fresh
 from tests.support.federation.authority import Authority
 from tests.support.federation.network import Network
 from tests.support.federation.servers import FederatedServer
-from tests.support.database import fresh
 
 PYTHON_VARIABLE = "MATRIXD_SYNAPSE_PYTHON"
 
@@ -38,13 +38,21 @@ class UncheckedClient(MatrixClient):
 
 
 class SynapseServer(FederatedServer):
-    """A Synapse."""
+    """A Synapse, run by ``python``."""
+
+    program = "synapse"
 
     def __init__(
-        self, network: Network, authority: Authority, python: str, *, options: Mapping[str, Any] | None = None
+        self,
+        network: Network,
+        authority: Authority,
+        python: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        host: str = "localhost",
     ) -> None:
-        self._program = python
-        super().__init__(fresh("sqlite3", migrated=False), network, authority, options=options)
+        self._python = python
+        super().__init__(fresh("sqlite3", migrated=False), network, authority, options=options, host=host)
 
     def client(self, timeout: float = 30.0) -> MatrixClient:
         """An anonymous client."""
@@ -83,7 +91,7 @@ class SynapseServer(FederatedServer):
         return path
 
     def _command(self) -> list[str]:
-        return [self._program, "-m", "synapse.app.homeserver", "-c", str(self.config_path)]
+        return [self._python, "-m", "synapse.app.homeserver", "-c", str(self.config_path)]
 
 
 def _log_config(file: Path) -> dict[str, Any]:
