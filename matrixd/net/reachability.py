@@ -35,6 +35,8 @@ _MAX_OVERLOADED_MS = 10 * _MINUTE_MS
 #: Servers of which something is remembered; beyond it the one that was tried least recently is forgotten.
 _MAX_RECORDS = 50_000
 _MAX_ERROR_LENGTH = 300
+#: Failures of this server.
+_NOT_ITS_FAULT = (FailureKind.DENIED, FailureKind.BACKING_OFF, FailureKind.BUSY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,8 @@ class Reachability:
         self._clear(self._record(destination))
 
     def failed(self, destination: str, error: RemoteError) -> None:
-        """A request failed. An answer that a working server gives, as 403 or 404 in Matrix's form, counts as success."""
-        if error.kind in (FailureKind.DENIED, FailureKind.BACKING_OFF):
+        """A request failed. What a working server answers, as 403 or 404 in Matrix's form, counts as success."""
+        if error.kind in _NOT_ITS_FAULT:
             return
         if _is_answer(error):
             self.succeeded(destination)
@@ -155,7 +157,7 @@ class Reachability:
 
         Does nothing for an error that counted as a failure already.
         """
-        if error.kind is not FailureKind.BACKING_OFF and (error.kind is FailureKind.DENIED or _is_answer(error)):
+        if error.kind is FailureKind.DENIED or _is_answer(error):
             self._fail(destination, error, is_refusing=True)
 
     def contacted(self, destination: str) -> None:
@@ -167,7 +169,7 @@ class Reachability:
         if now - record.contacted_ts > _CONTACTS_FORGOTTEN_MS:
             record.vain_contacts = 0
         record.contacted_ts = now
-        # Servers that can reach us and not be reached are common: they are not tried each time that they send something.
+        # Servers that reach us and cannot be reached are common: they are not tried each time that they send something.
         earliest = max(now, (record.reach.last_try_ts or 0) + _contact_pause(record.vain_contacts))
         if earliest < record.reach.next_try_ts:
             record.reach = replace(record.reach, next_try_ts=earliest, retired=False)
@@ -261,7 +263,8 @@ def _is_answer(error: RemoteError) -> bool:
     """Whether it is what a working server answers to a request that it does not grant."""
     if error.kind is FailureKind.TOO_LARGE:
         return True
-    return error.kind is FailureKind.HTTP and error.errcode is not None and error.status not in (408, 410, 502, 503, 504)
+    is_answer = error.kind is FailureKind.HTTP and error.errcode is not None
+    return is_answer and error.status not in (408, 410, 502, 503, 504)
 
 
 def _is_gone(error: RemoteError) -> bool:

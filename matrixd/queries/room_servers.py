@@ -50,6 +50,7 @@ class _Loading:
     """What the feed handed out of a room while the database is asked."""
 
     changes: list[tuple[int, _Changes]] = field(default_factory=list)
+    is_stale: bool = False
 
 
 class RoomServers:
@@ -88,12 +89,22 @@ class RoomServers:
         room = _Room(pos, members)
         for at, changes in loading.changes:
             room.apply(at, changes)
-        self._rooms.put(room_nid, room, room.size)
+        if not loading.is_stale:
+            self._rooms.put(room_nid, room, room.size)
         return room.members.keys()
+
+    def forget(self, room_nid: int) -> None:
+        """What is in memory of a room no longer holds; for who changes the room's members without a row of the feed."""
+        self._rooms.remove(room_nid)
+        if room_nid in self._loading:
+            self._loading[room_nid].is_stale = True
 
     def _on_event(self, row: EventRow) -> None:
         if row.member is None and not row.moves:
             return
+        if row.member is not None and row.member.is_local and row.member.membership == "join":
+            # A user of ours who is the first one in a room brings all its members, which no row names.
+            self.forget(row.room_nid)
         changes = _changes(row)
         if not changes:
             return

@@ -22,11 +22,14 @@ class EphemeralEdus(Protocol):
 
 
 class Outbox:
-    """Takes EDUs for other servers. Names of this server among the destinations are left out."""
+    """Takes EDUs for other servers. This one, and those that it must not talk to, are left out."""
 
-    def __init__(self, server_name: str, ephemeral: EphemeralEdus) -> None:
+    def __init__(
+        self, server_name: str, ephemeral: EphemeralEdus, domain_whitelist: frozenset[str] | None = None
+    ) -> None:
         self._server_name = server_name
         self._ephemeral = ephemeral
+        self._domain_whitelist = domain_whitelist
 
     def send_edu(
         self, destinations: Collection[str], edu_type: str, content: Mapping[str, Any], key: str | None = None
@@ -54,4 +57,7 @@ class Outbox:
             tx.announce(EdusStored(tuple(others)))
 
     def _others(self, destinations: Collection[str]) -> list[str]:
-        return sorted({name for name in destinations if name != self._server_name})
+        allowed = self._domain_whitelist
+        return sorted(
+            {name for name in destinations if name != self._server_name and (allowed is None or name in allowed)}
+        )
