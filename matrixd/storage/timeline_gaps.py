@@ -22,12 +22,14 @@ class Gap:
 _COLUMNS = "room_nid, missing_id, event_nid, tries, next_try_ts, last_error"
 
 
-def open_all(tx: Transaction, gaps: Iterable[tuple[int, str, int]], next_try_ts: int) -> None:
+def open_all(
+    tx: Transaction, gaps: Iterable[tuple[int, str, int]], next_try_ts: int, error: str | None = None
+) -> None:
     """Note holes: (room, ID of the missing event, number of the event that refers to it)."""
     tx.insert_many(
         "timeline_gaps",
-        ("room_nid", "missing_id", "event_nid", "tries", "next_try_ts"),
-        [(*gap, 0, next_try_ts) for gap in gaps],
+        ("room_nid", "missing_id", "event_nid", "tries", "next_try_ts", "last_error"),
+        [(*gap, 0, next_try_ts, error) for gap in gaps],
         "ON CONFLICT (room_nid, missing_id, event_nid) DO NOTHING",
     )
 
@@ -39,10 +41,12 @@ def close(tx: Transaction, event_ids: Collection[str]) -> None:
 
 
 def missing(tx: Transaction, room_nid: int, event_ids: Collection[str]) -> set[str]:
-    """Those of some events that a stored event refers to across a hole."""
-    condition, parameter = tx.among("missing_id", list(event_ids))
+    """Those of some events that an event which has its place in the room refers to across a hole."""
+    condition, parameter = tx.among("g.missing_id", list(event_ids))
     rows = tx.all(
-        f"SELECT DISTINCT missing_id FROM timeline_gaps WHERE room_nid = ? AND {condition}", (room_nid, parameter)
+        "SELECT DISTINCT g.missing_id FROM timeline_gaps g JOIN events e ON e.event_nid = g.event_nid"
+        f" WHERE g.room_nid = ? AND {condition} AND (e.pos IS NOT NULL OR e.state_nid IS NOT NULL)",
+        (room_nid, parameter),
     )
     return {row[0] for row in rows}
 

@@ -2,10 +2,11 @@
 
 https://spec.matrix.org/v1.19/server-server-api/#pdus
 
-The stages, a file each: `pdu_checks` (format, signatures, hash), `auth_events`, `placing` and `decision` (authorisation and
-the room's state), and where events are missing between, this file and `anchors`.
+The stages, a file each: `pdu_checks` (format, signatures, hash), `auth_events`, `placing` and `decision` (authorisation
+and the room's state), and where events are missing between, this file and `anchors`.
 """
 
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from matrixd.core.event import Event
 from matrixd.core.versions import ROOM_VERSIONS, RoomVersion
 from matrixd.net.errors import RemoteError
 from matrixd.services.persister import NotForeseen, RoomMoved
+from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.anchors import Anchors, NoAnchor
 from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing
 from matrixd.services.receiving.decision import AuthEventsUnknown, PrevEventsMissing
@@ -24,11 +26,13 @@ from matrixd.services.receiving.ordering import by_prev_events
 from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks
 from matrixd.services.receiving.placing import NotInRoom, Placed, Placing, Received
 from matrixd.services.receiving.remote_history import RemoteHistory
+from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHeads, UnknownRoom
-from matrixd.storage import rooms
+from matrixd.storage import rooms, timeline_gaps
 from matrixd.storage.database import Database
 from matrixd.storage.rows import EventRow
 from matrixd.storage.transaction import Transaction
+from matrixd.util.clock import Clock
 from matrixd.util.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -39,6 +43,8 @@ _MAX_MISSING = 50
 _MAX_ANCHORING = 4
 #: How often an event is looked at again because the room moved.
 _MAX_TRIES = 5
+#: When an event that could not be placed is tried again.
+_RETRY_MS = 30_000
 
 
 class OutsideRooms(Protocol):
@@ -53,7 +59,6 @@ class Receiver:
 
     def __init__(
         self,
-        server_name: str,
         database: Database,
         heads: RoomHeads,
         checks: PduChecks,
@@ -62,8 +67,8 @@ class Receiver:
         placing: Placing,
         history: RemoteHistory,
         outside: OutsideRooms,
+        clock: Clock,
     ) -> None:
-        self._server_name = server_name
         self._database = database
         self._heads = heads
         self._checks = checks
@@ -72,6 +77,7 @@ class Receiver:
         self._placing = placing
         self._history = history
         self._outside = outside
+        self._clock = clock
         self._under_way: SingleFlight[str, Placed] = SingleFlight()
 
     async def receive(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
@@ -119,6 +125,7 @@ class Receiver:
         try:
             placed = await self._under_way.run(received.event.event_id, lambda: self._place(received))
         except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+            await self._database.write(_keep, received.event, self._clock.now_ms() + _RETRY_MS, str(error))
             return str(error)
         return placed.reason if placed.verdict == "rejected" else None
 
@@ -172,8 +179,9 @@ class Receiver:
             if found.event_id == except_id:
                 continue
             received = Received(found, checked.signed_by[found.event_id], origin)
+            place = functools.partial(self._place, received, may_ask=False)
             try:
-                await self._under_way.run(found.event_id, lambda received=received: self._place(received, may_ask=False))
+                await self._under_way.run(found.event_id, place)
             except (AuthEventsMissing, NoAnchor, RemoteError) as error:
                 logger.info("%s, which %s tells of, cannot be placed: %s", found.event_id, origin, error)
 
@@ -195,6 +203,18 @@ class Receiver:
     async def _ends(self, room_id: str) -> list[str]:
         room = await self._database.read(rooms.by_id, room_id)
         return list(room.extremities) if room is not None else []
+
+
+def _keep(tx: Transaction, event: Event, retry_ts: int, error: str) -> None:
+    """Keep an event that cannot be placed for want of what is before it: it is tried again.
+
+    What we have is worth keeping: nobody may ever send it again.
+    """
+    room_nid = rooms.nid(tx, event.room_id)
+    if room_nid is None:
+        return
+    nids = stored_apart.store(tx, room_nid, [Apart(event)])
+    timeline_gaps.open_all(tx, [(room_nid, prev, nids[event.event_id]) for prev in event.prev_events], retry_ts, error)
 
 
 def _version(tx: Transaction, room_id: str) -> RoomVersion | None:
