@@ -13,21 +13,9 @@ NOT_YET: Mapping[str, tuple[str, ...]] = {
     "keys.old_signing_keys": ("old_signing_keys",),
     "keys.key_refresh_interval_ms": ("key_refresh_interval",),
     "keys.trusted_key_servers": ("trusted_key_servers",),
-    "federation": (
-        "federation_domain_whitelist",
-        "ip_range_blacklist",
-        "federation_ip_range_blacklist",
-        "ip_range_whitelist",
-        "federation_verify_certificates",
-        "federation_certificate_verification_whitelist",
-        "federation_custom_ca_list",
-        "federation_client_minimum_tls_version",
-        "allow_profile_lookup_over_federation",
-        "allow_device_name_lookup_over_federation",
-        "federation",
-        "use_insecure_ssl_client_just_for_testing_do_not_use",
-    ),
-    "rooms.allow_public_rooms_over_federation": ("allow_public_rooms_over_federation",),
+    "federation.destination_min_retry_interval_ms": ("federation",),
+    "federation.destination_retry_multiplier": ("federation",),
+    "federation.destination_max_retry_interval_ms": ("federation",),
     "ratelimits.joins_remote": ("rc_joins.remote",),
     "ratelimits.federation": ("rc_federation",),
     # what comes with further endpoints
@@ -48,7 +36,7 @@ FOR_OLD_FILES = frozenset({"server.report_stats", "database.allow_unsafe_locale"
 
 def warn(options: Options) -> None:
     """Notes the options of NOT_YET that the file sets."""
-    found = [name for names in NOT_YET.values() for name in names if options.is_set(name)]
+    found = dict.fromkeys(name for names in NOT_YET.values() for name in names if options.is_set(name))
     if found:
         options.findings.warnings.append(
             f"Options that are read and checked, but that nothing in this version uses yet: {', '.join(found)}"

@@ -22,11 +22,13 @@ from matrixd.master.old_sync import serve_old_sync
 from matrixd.master.public import client_discovery, serve_public
 from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.rooms import build_rooms
+from matrixd.master.spaces import serve_spaces
 from matrixd.master.syncing import build_reads, serve_sync
 from matrixd.master.user_data import UserData, build_user_data
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
+from matrixd.queries.space_hierarchy import nobody
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.event_effects import EventEffects
 from matrixd.services.persister import Persister
@@ -128,6 +130,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     serve_sync(frame, reads, user_data.presence)
     serve_old_sync(frame, reads, user_data.presence)
     serve_room_reads(frame, reads)
+    serve_spaces(frame, rooms.aliases, nobody)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
     serve_public(frame)

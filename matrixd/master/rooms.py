@@ -62,6 +62,7 @@ class Rooms:
     joining: Joining
     sending: Sending
     creation: RoomCreation
+    aliases: Aliases
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes) -> Rooms:
     )
     return Rooms(
         members.leaving, ShownProfiles(database, lanes, profiles), profiles, members.inviting, members.joining,
-        sending, creation,
+        sending, creation, aliases,
     )
 
 

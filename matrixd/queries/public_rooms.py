@@ -3,13 +3,14 @@
 https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from matrixd.core import content
+from matrixd.core.content import is_federated
 from matrixd.core.errors import MatrixError
 from matrixd.core.event import Event
+from matrixd.queries.room_summaries import STATE_TYPES, directory_entry
 from matrixd.storage import published_rooms, rooms
 from matrixd.storage.database import Database
 from matrixd.storage.published_rooms import Place, PublishedRoom
@@ -19,10 +20,7 @@ from matrixd.storage.transaction import Transaction
 MAX_LIMIT = 500
 #: Rooms whose state is read together while searching.
 _CHUNK = 200
-_STATE = (
-    "m.room.create", "m.room.name", "m.room.topic", "m.room.avatar", "m.room.canonical_alias", "m.room.join_rules",
-    "m.room.history_visibility", "m.room.guest_access",
-)  # fmt: skip
+_STATE = tuple(event_type for event_type in STATE_TYPES if event_type != "m.room.encryption")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +29,19 @@ class RoomFilter:
 
     term: str = ""
     room_types: Collection[str | None] | None = None
+    #: Another server asks: rooms that only users of this server may join are left out.
+    for_server: bool = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether every room fits."""
+        """Whether nothing is searched for."""
         return not self.term and self.room_types is None
 
-    def fits(self, entry: dict[str, Any]) -> bool:
-        """Whether an entry of the directory is searched for."""
+    def fits(self, entry: dict[str, Any], state: Mapping[str, Event]) -> bool:
+        """Whether an entry of the directory, made of `state`, is searched for."""
+        create = state.get("m.room.create")
+        if self.for_server and create is not None and not is_federated(create):
+            return False
         if self.room_types is not None and entry.get("room_type") not in self.room_types:
             return False
         term = self.term.casefold()
@@ -91,8 +94,12 @@ def _search(
         before, after = (place, None) if backwards else (None, place)
         chunk = published_rooms.page(tx, size, after=after, before=before)
         states = published_rooms.state(tx, [room.room_nid for room in chunk], _STATE)
-        fitting = [(room, _entry(room, states.get(room.room_nid, {}))) for room in chunk]
-        fitting = [(room, entry) for room, entry in fitting if room_filter.fits(entry)]
+        fitting = []
+        for room in chunk:
+            state = states.get(room.room_nid, {})
+            entry = directory_entry(room.room_id, room.joined_count, state)
+            if room_filter.fits(entry, state):
+                fitting.append((room, entry))
         found = [*fitting, *found] if backwards else [*found, *fitting]
         if len(chunk) < size:
             break
@@ -100,25 +107,6 @@ def _search(
         place = (edge.joined_count, edge.room_nid)
     has_more = len(found) > limit
     return (found[-limit:] if backwards else found[:limit]), has_more
-
-
-def _entry(room: PublishedRoom, state: dict[str, Event]) -> dict[str, Any]:
-    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms"""
-    optional = {
-        "name": content.room_name(state.get("m.room.name")),
-        "topic": content.room_topic(state.get("m.room.topic")),
-        "avatar_url": content.room_avatar(state.get("m.room.avatar")),
-        "canonical_alias": content.canonical_alias(state.get("m.room.canonical_alias")),
-        "room_type": content.room_type(state.get("m.room.create")),
-    }
-    return {
-        "room_id": room.room_id,
-        "num_joined_members": room.joined_count,
-        "world_readable": content.history_visibility(state.get("m.room.history_visibility")) == "world_readable",
-        "guest_can_join": content.guests_may_join(state.get("m.room.guest_access")),
-        "join_rule": content.join_rule(state.get("m.room.join_rules")),
-        **{name: value for name, value in optional.items() if value is not None},
-    }
 
 
 def _token(direction: str, room: PublishedRoom) -> str:

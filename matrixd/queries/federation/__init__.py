@@ -1,0 +1,1 @@
+"""What other servers may read: events, state, history, the directory, users' devices."""
