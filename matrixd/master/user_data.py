@@ -22,6 +22,7 @@ from matrixd.services.profiles import Profiles, UpdateMemberEvents
 from matrixd.services.push_rules import PushRules
 from matrixd.services.read_markers import ReadMarkers
 from matrixd.services.receipts import Receipts
+from matrixd.services.remote_presence import RemotePresence
 from matrixd.services.tags import Tags
 from matrixd.services.turn import Turn
 from matrixd.services.typing import Typing
@@ -33,7 +34,10 @@ class UserData:
     """What other parts need of it."""
 
     presence: Presence
+    remote_presence: RemotePresence
     profiles: Profiles
+    typing: Typing
+    receipts: Receipts
 
 
 def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemberEvents) -> UserData:
@@ -48,9 +52,13 @@ def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemb
     )
     presence_rate = config.ratelimits.presence_per_user
     frame.limiters["presence"] = RateLimiter(presence_rate)
+    remote_presence = RemotePresence(database, frame.feed, clock, frame.reactor)
     presence = Presence(
-        database, frame.feed, clock, frame.reactor, config.presence.mode, RateLimiter(presence_rate)
-    )
+        database, frame.feed, clock, frame.reactor, config.presence.mode, RateLimiter(presence_rate),
+        find_remote=remote_presence.find,
+    )  # fmt: skip
+    typing = Typing(database, frame.feed, frame.reactor)
+    receipts = Receipts(database, clock)
     read_markers = ReadMarkers(database, clock)
     push_rules = PushRules(database)
     frame.capabilities.update(profiles.capabilities())
@@ -60,9 +68,9 @@ def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemb
         AccountDataEndpoints(AccountData(database), reads.push_rules).routes(),
         TagsEndpoints(Tags(database)).routes(),
         FilterEndpoints(Filters(database)).routes(),
-        ReceiptsEndpoints(Receipts(database, clock), read_markers).routes(),
+        ReceiptsEndpoints(receipts, read_markers).routes(),
         ReadMarkersEndpoints(read_markers).routes(),
-        TypingEndpoints(Typing(database, frame.feed, frame.reactor)).routes(),
+        TypingEndpoints(typing).routes(),
         PresenceEndpoints(presence).routes(),
         PushRulesEndpoints(reads.push_rules, push_rules).routes(),
         PushRulePaths().routes(),
@@ -73,4 +81,4 @@ def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemb
             )
         ).routes(),
     )
-    return UserData(presence, profiles)
+    return UserData(presence, remote_presence, profiles, typing, receipts)
