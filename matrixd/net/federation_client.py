@@ -82,8 +82,8 @@ class FederationClient:
     consume, which takes the body of a 2xx answer piece by piece; if it returns a Deferred, the next piece comes when
     that has fired. Then the result is None, and what `consume` raises is raised.
 
-    content is a JSON object; as bytes it is canonical JSON already (a transaction, whose events are encoded once for all
-    servers).
+    content is a JSON object; as bytes it is canonical JSON already (a transaction, whose events are encoded once for
+    all servers).
 
     All return the answer's JSON and raise RemoteError. Redirects are not followed.
     """

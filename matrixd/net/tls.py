@@ -44,12 +44,12 @@ _PROBLEMS: Final = {
 class ClientTls:
     """Makes what verifies a server's certificate during the handshake."""
 
-    def __init__(self, config: FederationConfig) -> None:
+    def __init__(self, federation: FederationConfig) -> None:
         """Raises ValueError if a file of `federation_custom_ca_list` holds no certificates."""
-        self._verify = config.verify_certificates
-        self._unverified = [compile_glob(name.lower()) for name in config.certificate_verification_whitelist]
+        self._verify = federation.verify_certificates
+        self._unverified = [compile_glob(name.lower()) for name in federation.certificate_verification_whitelist]
         # One context for all connections: reading the system's authorities takes some 20 ms.
-        self._context = _context(config)
+        self._context = _context(federation)
 
     def is_verified(self, *names: str) -> bool:
         """Whether certificates are verified for a server that is known by these names."""
@@ -123,16 +123,16 @@ def _name_problem(certificate: X509, tls_name: str) -> str | None:
     return None
 
 
-def _context(config: FederationConfig) -> SSL.Context:
+def _context(federation: FederationConfig) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(_MINIMUM[config.minimum_tls_version])
+    context.set_min_proto_version(_MINIMUM[federation.minimum_tls_version])
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    if config.minimum_tls_version in ("1", "1.0", "1.1"):
+    if federation.minimum_tls_version in ("1", "1.0", "1.1"):
         # OpenSSL's lowest security level is the only one that still has these versions.
         context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
-    if not config.custom_ca_files:
+    if not federation.custom_ca_files:
         context.set_default_verify_paths()
-    for file in config.custom_ca_files:
+    for file in federation.custom_ca_files:
         try:
             context.load_verify_locations(str(file))
         except SSL.Error:

@@ -27,6 +27,7 @@ CALLED = {
     "registration": ("rules",),
     "sessions": ("lifetimes",),
     "ratelimits": ("limits",),
+    "federation.addresses": ("rules",),
     "rooms": ("config",),
     "rooms.alias_creation_rules": ("rule",),
     "rooms.room_list_publication_rules": ("rule",),
