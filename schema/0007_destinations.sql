@@ -25,7 +25,7 @@ CREATE TABLE destinations (
 -- delivery_floor: up to this position of the events stream every server that is not behind has everything.
 -- Writer: services.sending_out, once a second. Lives: for ever, one row. Deleted: never.
 CREATE TABLE delivery_floor (
-    only INTEGER PRIMARY KEY,
+    singleton INTEGER PRIMARY KEY,
     pos INTEGER NOT NULL
 ) STRICT;
 

@@ -93,6 +93,43 @@ def behind(tx: Transaction) -> list[Behind]:
     return [Behind(*row) for row in rows]
 
 
+def every(tx: Transaction) -> list[tuple[Reach, int | None]]:
+    """All servers of which something is stored, with the position up to which they have everything, by name."""
+    rows = tx.all(f"SELECT {', '.join(_REACH)}, acked_pos FROM destinations ORDER BY destination")
+    return [(_reach(row[:-1]), row[-1]) for row in rows]
+
+
+def failing_since_before(tx: Transaction, ts: int) -> list[str]:
+    """The servers that have not answered since before a time, in milliseconds since the epoch."""
+    rows = tx.all("SELECT destination FROM destinations WHERE failures > 0 AND since_ts < ?", (ts,))
+    return [row[0] for row in rows]
+
+
+def delete_unused(tx: Transaction, before_ts: int) -> None:
+    """Remove the rows that say nothing any more.
+
+    They are of servers that lack nothing and answered, or were tried last, before `before_ts`; or that have not
+    answered since then and share no room with us.
+    """
+    tx.execute(
+        "DELETE FROM destinations WHERE (acked_pos IS NULL AND COALESCE(last_try_ts, last_success_ts, 0) < ?)"
+        " OR (failures > 0 AND since_ts < ?"
+        " AND NOT EXISTS (SELECT 1 FROM room_servers s WHERE s.server_name = destinations.destination))",
+        (before_ts, before_ts),
+    )
+
+
+def everybody_has(tx: Transaction, given_up_ts: int) -> int:
+    """Up to this position every server has everything, but for those that failed since before `given_up_ts`."""
+    row = tx.one(
+        "SELECT MIN(acked_pos) FROM destinations WHERE acked_pos IS NOT NULL"
+        " AND NOT (failures > 0 AND since_ts < ?)",
+        (given_up_ts,),
+    )
+    lowest = floor(tx) or 0
+    return lowest if row is None or row[0] is None else min(lowest, int(row[0]))
+
+
 def floor(tx: Transaction) -> int | None:
     """Up to this position of the events stream every server that is not behind has everything; None before any."""
     row = tx.one("SELECT pos FROM delivery_floor")
@@ -102,6 +139,7 @@ def floor(tx: Transaction) -> int | None:
 def set_floor(tx: Transaction, pos: int) -> None:
     """Store the floor."""
     tx.execute(
-        "INSERT INTO delivery_floor (only, pos) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET pos = excluded.pos",
+        "INSERT INTO delivery_floor (singleton, pos) VALUES (1, ?)"
+        " ON CONFLICT (singleton) DO UPDATE SET pos = excluded.pos",
         (pos,),
     )
