@@ -88,6 +88,11 @@ class Reachability:
         self._changed: set[str] = set()
         self._wake: list[Callable[[str], None]] = []
 
+    def restore(self, known: Iterable[Reach]) -> None:
+        """Take what was stored of servers of which nothing is known yet."""
+        for reach in known:
+            self._records.setdefault(reach.destination, _Record(reach))
+
     def on_wake(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with each server that may be tried earlier than was said before."""
         self._wake.append(callback)
@@ -124,7 +129,7 @@ class Reachability:
 
     def is_dead(self, destination: str) -> bool:
         """Whether it failed so often that one try more is not expected to succeed."""
-        return self.failures(destination) > len(SHORT_PAUSES_MS)
+        return is_dead(self.failures(destination))
 
     def was_contacted(self, destination: str) -> bool:
         """Whether the next try is made because it sent us something."""
@@ -253,6 +258,11 @@ class Reachability:
     def _tell(self, destination: str) -> None:
         for callback in self._wake:
             callback(destination)
+
+
+def is_dead(failures: int) -> bool:
+    """Whether a server that failed so often in a row counts as dead."""
+    return failures > len(SHORT_PAUSES_MS)
 
 
 def _contact_pause(vain_contacts: int) -> int:

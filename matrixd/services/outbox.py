@@ -36,9 +36,9 @@ class Outbox:
     ) -> None:
         """Send what may be lost: typing, receipts, presence. It is kept in memory, and bounded for each destination.
 
-        An EDU takes the place of a waiting one of the same type and `key` (room, user and thread of a receipt; user of a
-        presence; room and user of a typing notification); without key none. To a server that does not answer typing and
-        presence are not kept at all, and when too much waits, presence is dropped first, then typing, then receipts.
+        An EDU takes the place of a waiting one of the same type and `key` (room, user and thread of a receipt; user of
+        a presence; room and user of a typing notification); without key none. To a server that does not answer, typing
+        and presence are not kept at all; when too much waits, presence is dropped first, then typing, then receipts.
         """
         others = self._others(destinations)
         if others:

@@ -49,13 +49,16 @@ def destinations(tx: Transaction) -> list[str]:
     return [row[0] for row in tx.all("SELECT DISTINCT destination FROM destination_edus ORDER BY destination")]
 
 
-def delete_oldest(tx: Transaction, destination: str, edu_types: Collection[str], count: int) -> int:
-    """Remove at most `count` EDUs of some types, the oldest first; how many there were."""
-    condition, parameter = tx.among("type", sorted(edu_types))
+def delete_oldest(tx: Transaction, destination: str, edu_types: Collection[str] | None, count: int) -> int:
+    """Remove at most `count` EDUs of some types, or of any, the oldest first; how many there were."""
+    condition, parameters = "", []
+    if edu_types is not None:
+        among, parameter = tx.among("type", sorted(edu_types))
+        condition, parameters = f" AND {among}", [parameter]
     return tx.execute(
         "DELETE FROM destination_edus WHERE destination = ? AND nid IN ("
-        f"SELECT nid FROM destination_edus WHERE destination = ? AND {condition} ORDER BY nid LIMIT ?)",
-        (destination, destination, parameter, count),
+        f"SELECT nid FROM destination_edus WHERE destination = ?{condition} ORDER BY nid LIMIT ?)",
+        (destination, destination, *parameters, count),
     )
 
 

@@ -124,18 +124,29 @@ def rooms_behind(tx: Transaction, destination: str, after: int) -> list[tuple[in
     return [(row[0], row[1]) for row in rows]
 
 
-def count_behind(tx: Transaction, is_local: Callable[[str], bool], destination: str, after: int, limit: int) -> int:
-    """How many outgoing events a server lacks; not counted beyond about `limit`."""
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """The outgoing events that a server lacks."""
+
+    count: int
+    #: When the oldest of them was sent, in milliseconds since the epoch.
+    oldest_ts: int | None
+    #: False: there were too many to count, there may be more and older ones.
+    is_complete: bool
+
+
+def lacking(tx: Transaction, is_local: Callable[[str], bool], destination: str, after: int, limit: int) -> Lacking:
+    """What a server lacks that has everything up to `after`; at most `limit` events of its rooms are looked at."""
     rows = tx.all(
-        "SELECT e.pos, u.user_id FROM room_servers s JOIN outgoing_rooms o ON o.room_nid = s.room_nid AND o.pos > ?"
+        "SELECT e.pos, u.user_id, e.origin_server_ts FROM room_servers s"
+        " JOIN outgoing_rooms o ON o.room_nid = s.room_nid AND o.pos > ?"
         " JOIN events e ON e.room_nid = s.room_nid AND e.pos > ? JOIN users u ON u.user_nid = e.sender_nid"
         " WHERE s.server_name = ? AND e.verdict IS NULL LIMIT ?",
         (after, after, destination, limit),
     )
-    if not rows:
-        return 0
-    others = sent_on(tx, after, max(row[0] for row in rows))
-    return sum(1 for pos, sender in rows if is_local(sender) or pos in others)
+    others = sent_on(tx, after, max((row[0] for row in rows), default=after))
+    times = [ts for pos, sender, ts in rows if is_local(sender) or pos in others]
+    return Lacking(len(times), min(times, default=None), len(rows) < limit)
 
 
 # Farewells
@@ -162,3 +173,11 @@ def farewells(tx: Transaction, destination: str, after: int) -> list[tuple[int, 
 def delete_farewells(tx: Transaction, destination: str, up_to: int) -> None:
     """Forget what a server has been told."""
     tx.execute("DELETE FROM farewells WHERE destination = ? AND pos <= ?", (destination, up_to))
+
+
+def delete_unused_farewells(tx: Transaction) -> None:
+    """Remove the farewells of servers that lack nothing, or of which nothing is known any more."""
+    tx.execute(
+        "DELETE FROM farewells WHERE NOT EXISTS (SELECT 1 FROM destinations d"
+        " WHERE d.destination = farewells.destination AND d.acked_pos IS NOT NULL)"
+    )

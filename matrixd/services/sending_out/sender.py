@@ -98,7 +98,7 @@ class FederationSender:
         self._held = HeldBytes(_HELD_BYTES)
         self._dispatch = Dispatch(server_name, database, feed, room_servers, self._offer, self._held, domain_whitelist)
         self._progress = Progress(database, reachability, lambda: self._dispatch.position)
-        self._composer = Composer(database, clock, self._dispatch, self._held, self._write, new_txn_id)
+        self._composer = Composer(database, clock, self._dispatch, self._held, self.write, new_txn_id)
         self._queues: dict[str, DestinationQueue] = {}
         self._due = Due(self._standing)
         self._slots = Slots()
@@ -377,12 +377,13 @@ class FederationSender:
 
     async def _write_or_wait(self) -> None:
         try:
-            await self._write()
+            await self.write()
         except Unavailable as error:
             logger.warning("how far other servers are is not written down yet: %s", error)
             self._write_soon()
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
+        """Write what has changed; it happens by itself a second after something was sent. Raises Unavailable."""
         await self._progress.write(list(self._queues.values()))
         for queue in list(self._queues.values()):
             if not queue.has_work:
