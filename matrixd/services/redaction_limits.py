@@ -5,7 +5,7 @@ from matrixd.queries.authentication import Requester
 from matrixd.services.limits import Limit
 from matrixd.services.room_head import RoomHeads, UnknownRoom
 
-_KEYS = (("m.room.create", ""), ("m.room.power_levels", ""))
+_POWERS = (("m.room.create", ""), ("m.room.power_levels", ""))
 
 
 class RedactionLimits:
@@ -25,10 +25,10 @@ class RedactionLimits:
         if requester.is_admin:
             return True
         try:
-            head = await self._heads.get(room_id, _KEYS)
+            head = await self._heads.get(room_id, (*_POWERS, ("m.room.member", requester.user_id)))
         except UnknownRoom:
             return False
         if head.membership(requester.user_id) != "join":
             return False
-        powers = PowerLevels.in_state(head.state_map(_KEYS))
+        powers = PowerLevels.in_state(head.state_map(_POWERS))
         return powers.of(requester.user_id) >= powers.redact

@@ -49,6 +49,13 @@ def test_a_retry_after_a_restart_gets_the_same_event(server: RoomServer, alice: 
     third.close()
 
 
+def test_the_first_thing_after_a_restart_may_be_a_redaction(server: RoomServer, alice: User, room: str) -> None:
+    said = alice.say(room, "not for long")
+    again = server.restarted()
+    User(again, alice.requester, alice.token).redact(room, said)
+    again.close()
+
+
 def test_a_transaction_belongs_to_its_endpoint_room_and_device(server: RoomServer, alice: User, room: str) -> None:
     other = alice.create_room()
     phone = server.user("alice")
