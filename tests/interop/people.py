@@ -157,4 +157,4 @@ def restart(server: FederatedServer, *people: Person) -> None:
 
 def _through(via: Person | Side) -> dict[str, str]:
     name = via.side.name if isinstance(via, Person) else via.name
-    return {"server_name": name, "via": name}
+    return {"via": name}

@@ -65,19 +65,26 @@ def read_copies(servers: Iterable[FederatedServer], room_id: str) -> list[Copy]:
     return [read_copy(server, room_id) for server in servers]
 
 
-def differences(copies: Sequence[Copy], known_before: frozenset[str] = frozenset()) -> list[str]:
-    """Why the copies are not the same room; empty when they are.
+def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozenset[str] = frozenset()) -> list[str]:
+    """Which of the ``wanted`` events, and of those that some server accepted, another one has not stored for good.
 
     An event that one server accepted must be stored by all, accepted or soft-failed there: a soft failure is one
     server's view of when it heard of an event, so others may rightly differ. ``known_before`` are events that not
     all need to have: what was said before they joined.
     """
-    found = [*_different_state(copies)]
-    for event_id in sorted(frozenset().union(*(copy.accepted() for copy in copies)) - known_before):
+    found = []
+    accepted = frozenset().union(*(copy.accepted() for copy in copies)) - known_before
+    for event_id in sorted(accepted | wanted):
         for copy in copies:
             mark = copy.events.get(event_id)
             if mark is None or not (mark.is_accepted or mark.verdict == "soft_failed"):
                 found.append(f"{copy.server_name} has {_described(event_id, copies)} as {mark}")
+    return found
+
+
+def differences(copies: Sequence[Copy], known_before: frozenset[str] = frozenset()) -> list[str]:
+    """Why the copies are not the same room; empty when they are."""
+    found = [*_different_state(copies), *missing(copies, frozenset(), known_before)]
     if len({copy.extremities for copy in copies}) > 1:
         found += [f"{copy.server_name} ends in {sorted(copy.extremities)}" for copy in copies]
     found += [f"{copy.server_name} has {copy.gaps} gaps" for copy in copies if copy.gaps]
@@ -90,18 +97,23 @@ def wait_until_same(
     *,
     within_s: float = 30.0,
     known_before: frozenset[str] = frozenset(),
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> list[Copy]:
     """Returns the copies when they are the same. Raises AssertionError with the differences when the time is over."""
+    return wait_until(servers, room_id, lambda copies: differences(copies, known_before), within_s)
+
+
+def wait_until(
+    servers: Sequence[FederatedServer], room_id: str, faults: Callable[[list[Copy]], list[str]], within_s: float
+) -> list[Copy]:
+    """Returns the copies when there are no faults. Raises AssertionError with the faults when the time is over."""
     deadline = time.monotonic() + within_s
     while True:
         copies = read_copies(servers, room_id)
-        found = differences(copies, known_before)
+        found = faults(copies)
         if not found:
             return copies
         if time.monotonic() > deadline:
-            raise AssertionError(f"{room_id} differs after {within_s} s:\n" + "\n".join(found))
-        meanwhile()
+            raise AssertionError(f"after {within_s} s the servers differ about {room_id}:\n" + "\n".join(found))
         time.sleep(0.1)
 
 
@@ -114,7 +126,9 @@ def _different_state(copies: Sequence[Copy]) -> Iterable[str]:
 
 
 def _described(event_id: str, copies: Sequence[Copy]) -> str:
-    mark = next(copy.events[event_id] for copy in copies if copy.events.get(event_id))
+    mark = next((copy.events[event_id] for copy in copies if event_id in copy.events), None)
+    if mark is None:
+        return event_id
     return f"{event_id} ({mark.type} {mark.state_key or ''} of {mark.sender}, depth {mark.depth})"
 
 
