@@ -114,6 +114,14 @@ def move(tx: Transaction, room_id: str, state: str, now_ms: int, error: str | No
     )
 
 
+def learned(tx: Transaction, room_id: str, now_ms: int) -> None:
+    """Note that what the first answer left out is here."""
+    tx.execute(
+        "UPDATE remote_joins SET members_omitted = 0, error = NULL, changed_ts = ? WHERE room_id = ?",
+        (now_ms, room_id),
+    )
+
+
 def failed(tx: Transaction, room_id: str, error: str, next_try_ts: int, now_ms: int) -> None:
     """Note a try in vain, and when the next is due."""
     tx.execute(

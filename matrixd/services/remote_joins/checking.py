@@ -150,9 +150,7 @@ class SnapshotChecks:
             if stored.verdict == "rejected":
                 known.rejected.add(event_id)
 
-    async def authorise(
-        self, destination: str, join: Event, signed_by: Container[str], *, members_omitted: bool
-    ) -> None:
+    async def authorise(self, destination: str, join: Event, *, members_omitted: bool) -> None:
         """Whether the join is allowed by the state that was checked. Raises UselessAnswer.
 
         Where the answer leaves members out, the members whom the join names in auth_events count as the state's.
@@ -166,11 +164,17 @@ class SnapshotChecks:
             for event in auth_events:
                 if event.type == "m.room.member":
                     state.setdefault(event.key, event)
+        checked = await self._checks.check(join.version, join.room_id, [join.pdu])
+        signed_by = checked.signed_by.get(join.event_id, frozenset())
         try:
             check_state_independent(join, auth_events, create=create, signed_by=signed_by)
             check_state_dependent(join, state)
         except EventForbidden as error:
             raise UselessAnswer(destination, f"the state that it sent forbids the join: {error}") from error
+
+    async def has_creation(self, room_id: str) -> bool:
+        """Whether the checked state has the room's creation: without it, it is no state."""
+        return await self._database.read(_has_creation, room_id)
 
 
 class _Verdict(enum.Enum):
@@ -241,3 +245,9 @@ def _state_for(tx: Transaction, join: Event) -> tuple[dict[StateKey, Event], lis
     auth = events.by_ids(tx, join.auth_events)
     usable = [item.event for item in auth.values() if item.verdict != "rejected" and item.room_nid == room_nid]
     return state, usable, state.get(("m.room.create", ""))
+
+
+def _has_creation(tx: Transaction, room_id: str) -> bool:
+    room_nid = rooms.nid(tx, room_id)
+    keys = event_state.find_key_nids(tx, [_CREATE])
+    return room_nid is not None and bool(remote_join_state.of_keys(tx, room_nid, keys.values()))
