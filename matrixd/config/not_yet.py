@@ -10,14 +10,7 @@ from matrixd.config.options import Options
 #: Fields of Config -> the options that they are read from. A section stands for all that is in it.
 NOT_YET: Mapping[str, tuple[str, ...]] = {
     # federation
-    "keys.old_signing_keys": ("old_signing_keys",),
-    "keys.key_refresh_interval_ms": ("key_refresh_interval",),
-    "keys.trusted_key_servers": ("trusted_key_servers",),
-    "federation.destination_min_retry_interval_ms": ("federation",),
-    "federation.destination_retry_multiplier": ("federation",),
-    "federation.destination_max_retry_interval_ms": ("federation",),
     "ratelimits.joins_remote": ("rc_joins.remote",),
-    "ratelimits.federation": ("rc_federation",),
     # what comes with further endpoints
     "ratelimits.third_party_invite": ("rc_third_party_invite",),
     "ratelimits.user_directory": ("rc_user_directory",),

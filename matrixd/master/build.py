@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from matrixd.config import Config
+from matrixd.config.federation import FederationConfig
 from matrixd.core.signing import SigningKey
 from matrixd.core.streams import Stream
 from matrixd.http.client.versions import Versions
@@ -16,6 +17,8 @@ from matrixd.http.kit.dispatch import Dispatcher
 from matrixd.http.kit.metrics import RequestMetrics
 from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
+from matrixd.master.federation_client import build_federation_client
+from matrixd.master.federation_keys import build_keys, request_signer
 from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
 from matrixd.master.old_sync import serve_old_sync
@@ -25,6 +28,7 @@ from matrixd.master.rooms import build_rooms
 from matrixd.master.spaces import serve_spaces
 from matrixd.master.syncing import build_reads, serve_sync
 from matrixd.master.user_data import UserData, build_user_data
+from matrixd.net.reachability import Pauses, Reachability
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
@@ -98,6 +102,9 @@ class Master:
 def build(config: Config, reactor: Any, engine: Engine) -> Master:
     """Every part of the master, ready to be started. Raises `Claimed` if another master has the database."""
     frame = _frame(config, reactor, engine)
+    reachability = Reachability(frame.clock, _pauses(config.federation))
+    client = build_federation_client(frame, request_signer(config), reachability)
+    build_keys(frame, client, reachability.contacted)
     reads = build_reads(frame)
     heads = RoomHeads(frame.database, frame.budget, frame.is_local)
     persister = Persister(frame.database, frame.clock)
@@ -181,6 +188,14 @@ def _dispatchers(
         )
         for resources in served
     }
+
+
+def _pauses(federation: FederationConfig) -> Pauses:
+    return Pauses(
+        federation.destination_min_retry_interval_ms,
+        federation.destination_retry_multiplier,
+        federation.destination_max_retry_interval_ms,
+    )
 
 
 async def _expire_transactions(frame: Frame) -> None:

@@ -68,7 +68,7 @@ class KeyRing:
         others = [notary for notary in notaries if notary.server_name != server_name]
         self._searching = KeySearch(client, others, self._learn, clock, budget, call_later)
         self._to_store: dict[str, NewKeys] = {}
-        self._is_storing = False
+        self._storing: dict[str, NewKeys] = {}
         self._used: set[str] = set()
 
     async def keys(
@@ -103,6 +103,13 @@ class KeyRing:
             found[server_name] = await end
         return found
 
+    async def responses(self, server_names: Collection[str]) -> dict[str, str]:
+        """The newest signed objects of servers as they were received, as JSON, as far as kept. Raises Unavailable."""
+        waiting = {**self._storing, **self._to_store}
+        stored = await self._database.read(server_keys.responses, server_names) if server_names else {}
+        new = {name: waiting[name].response for name in server_names if name in waiting}
+        return {**stored, **{name: response for name, response in new.items() if response is not None}}
+
     async def _look_up(self, server_names: Collection[str]) -> dict[str, StoredKeys]:
         found = {name: known for name in server_names if (known := self._remembered.get(name)) is not None}
         unread = [name for name in server_names if name not in found]
@@ -128,21 +135,20 @@ class KeyRing:
         if 0 < len(response) <= _MAX_KEPT:
             kept = response.decode()
         self._to_store[new.server_name] = NewKeys(new, kept)
-        if not self._is_storing:
-            self._is_storing = True
+        if not self._storing:
             in_background("storing keys", self._store())
         return new
 
     async def _store(self) -> None:
         try:
             while self._to_store:
-                learned, self._to_store = self._to_store, {}
-                await self._database.write(server_keys.store, list(learned.values()))
+                self._storing, self._to_store = self._to_store, {}
+                await self._database.write(server_keys.store, list(self._storing.values()))
         except Unavailable as error:
             # They are remembered, and asked for again when they are forgotten.
             logger.warning("keys of other servers are not stored: %s", error)
         finally:
-            self._is_storing = False
+            self._storing = {}
 
     # What is still needed
 

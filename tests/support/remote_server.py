@@ -129,6 +129,7 @@ class RemoteServer:
         self.faults: list[Exception] = []
         self.lenient = lenient
         self._specification = specification or load_specification()
+        self._is_stopped = False
         self._senders: dict[str, VerifyKey] = {}
         self._answers: list[tuple[str, re.Pattern[str], Answering]] = []
         self._arrival = threading.Condition()
@@ -156,6 +157,9 @@ class RemoteServer:
 
     def stop(self) -> None:
         """Takes no more connections, and ends those that are open. Raises the first fault of what had come."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         self._server.shutdown()
         self._server.server_close()
         self._server.end_connections()
@@ -376,6 +380,10 @@ class RemoteServer:
         if key is not None:
             assert signature.key_id == key.key_id, f"signed with {signature.key_id}, not with {key.key_id}"
             assert signature.fits(method, target, body, key), f"the signature of {method} {target} is wrong"
+
+
+#: What the fixture ``new_remote`` is.
+NewRemote = Callable[..., RemoteServer]
 
 
 class _Server(ThreadingHTTPServer):

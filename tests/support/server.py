@@ -51,6 +51,7 @@ NO_RATE_LIMITS: Mapping[str, Any] = {
     "rc_joins": {"local": _UNLIMITED, "remote": _UNLIMITED},
     "rc_invites": {"per_room": _UNLIMITED, "per_user": _UNLIMITED, "per_issuer": _UNLIMITED},
     "rc_presence": {"per_user": _UNLIMITED},
+    "rc_federation": {"sleep_limit": 1_000_000, "reject_limit": 1_000_000, "concurrent": 1000},
 }
 
 
@@ -185,6 +186,8 @@ class Installation:
                 }
             ],
             "public_baseurl": self.base_url,
+            # The tests speak to nobody outside.
+            "trusted_key_servers": [],
             "pid_file": str(self.directory / "matrixd.pid"),
             "database": {"name": self.database.name, "args": self.database.args},
             "media_store_path": str(self.directory / "media"),

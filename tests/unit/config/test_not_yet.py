@@ -27,6 +27,9 @@ CALLED = {
     "registration": ("rules",),
     "sessions": ("lifetimes",),
     "ratelimits": ("limits",),
+    "ratelimits.federation": ("limits",),
+    "keys.old_signing_keys": ("old",),
+    "keys.trusted_key_servers": ("server",),
     "federation.addresses": ("rules",),
     "rooms": ("config",),
     "rooms.alias_creation_rules": ("rule",),
@@ -85,11 +88,11 @@ def test_the_manual_marks_them() -> None:
 
 def test_those_that_are_set_are_told_together(load_text: Loader) -> None:
     config = load_text(
-        "enable_media_repo: true\nrc_joins: {local: {per_second: 1}}\nrc_federation: null\n"
-        "federation: {client_timeout: 5s}\n"
+        "enable_media_repo: true\nrc_joins: {local: {per_second: 1}}\nrc_reports: {per_second: 1}\n"
+        "rc_media_create: null\n"
     )
     assert config.warnings == (
-        "Options that are read and checked, but that nothing in this version uses yet: federation, enable_media_repo",
+        "Options that are read and checked, but that nothing in this version uses yet: rc_reports, enable_media_repo",
     )
     (warning,) = load_text("rc_joins: {remote: {per_second: 1}}\n").warnings
     assert warning.endswith(": rc_joins.remote")
