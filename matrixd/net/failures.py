@@ -7,7 +7,7 @@ from twisted.web._newclient import RequestNotSent
 from twisted.web.client import ResponseFailed
 
 from matrixd.net.errors import FailureKind
-from matrixd.net.http_connection import AnswerTooLarge
+from matrixd.net.http_connection import AnswerTooLarge, causes
 
 #: What Twisted and OpenSSL raise when the network, or the other server, does not do what it should.
 NETWORK_FAILURES = (
@@ -47,11 +47,10 @@ def explain(error: BaseException) -> tuple[FailureKind, str]:
 
 
 def _explain_answer(error: ResponseFailed) -> tuple[FailureKind, str]:
-    causes = [reason.value for reason in error.reasons]
-    for cause in causes:
+    for cause in causes(error):
         if isinstance(cause, SSL.Error):
             return FailureKind.TLS, f"TLS failed: {_words(cause)}"
-    for cause in causes:
+    for cause in causes(error):
         if isinstance(cause, reasons.ConnectionLost | reasons.ConnectionDone | reasons.ConnectionAborted):
             return FailureKind.CONNECT, f"{explain(cause)[1]} before the answer was complete"
     # What is left are the parser's complaints; they quote the other server.

@@ -33,6 +33,11 @@ class NotAnswered(ResponseFailed):
     """The connection ended before the first byte of an answer; kept connections do that when the other side closes."""
 
 
+def causes(error: ResponseFailed) -> list[BaseException]:
+    """Why an answer did not come, or not whole. Twisted gives failures and exceptions."""
+    return [getattr(cause, "value", cause) for cause in error.reasons]
+
+
 @implementer(IClientRequest)
 @dataclass(slots=True)
 class Request:
@@ -80,7 +85,7 @@ class Connection(HTTP11ClientProtocol):
     transport: Any
 
     def __init__(self) -> None:
-        super().__init__(self._became_idle)
+        super().__init__(self._can_be_kept)
         self.ready: Deferred[None] = Deferred()
         self.on_idle: Callable[[Connection], None] = lambda connection: None
         self.on_lost: Callable[[Connection], None] = lambda connection: None
@@ -90,6 +95,7 @@ class Connection(HTTP11ClientProtocol):
         self._asked: Deferred[Any] | None = None
         self._head_bytes = 0
         self._is_head_too_large = False
+        self._is_kept = False
 
     async def ask(self, request: Request, max_bytes: int, consume: Consumer | None = None) -> Answer:
         """Send a request and read its answer. The body of a 2xx answer goes to `consume`, if there is one.
@@ -99,6 +105,7 @@ class Connection(HTTP11ClientProtocol):
         """
         self.requests += 1
         self._head_bytes = 0
+        self._is_kept = False
         response = await self._response(request)
         is_success = 200 <= response.code < 300
         limit = max_bytes if is_success else MAX_ERROR_BYTES
@@ -107,7 +114,10 @@ class Connection(HTTP11ClientProtocol):
             self.abort_now()
             raise AnswerTooLarge(f"it has {response.length} bytes")
         response.deliverBody(body)
-        return Answer(response.code, response.headers, await body.finished)
+        content = await body.finished
+        if self.is_open and self._is_kept:
+            self.on_idle(self)
+        return Answer(response.code, response.headers, content)
 
     async def _response(self, request: Request) -> Any:
         # It is written against an interface of Twisted's; the annotation names its own class.
@@ -117,7 +127,7 @@ class Connection(HTTP11ClientProtocol):
         except ResponseFailed as error:
             if self._is_head_too_large:
                 raise AnswerTooLarge("its head is too large") from None
-            if any(reason.check(CancelledError) for reason in error.reasons):
+            if any(isinstance(cause, CancelledError) for cause in causes(error)):
                 raise CancelledError from None
             if self._head_bytes == 0:
                 raise NotAnswered(error.reasons) from None
@@ -157,8 +167,9 @@ class Connection(HTTP11ClientProtocol):
             self.ready.errback(reason)
         self.on_lost(self)
 
-    def _became_idle(self, _: object) -> None:
-        self.on_idle(self)
+    def _can_be_kept(self, _: object) -> None:
+        # Called before Twisted has let go of the answer: too early for the next request.
+        self._is_kept = True
 
 
 class _Body(Protocol):
