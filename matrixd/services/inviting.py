@@ -8,17 +8,14 @@ from matrixd.core.errors import MatrixError
 from matrixd.core.identifiers import validate_user_id
 from matrixd.queries.authentication import Requester
 from matrixd.services import member_profiles
+from matrixd.services.invite_permission import check_invitable
 from matrixd.services.limits import Limit
 from matrixd.services.membership import member_draft, send_member
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.services.suspension import refuse_suspended
-from matrixd.storage import account_data, accounts
 from matrixd.storage.database import Database
 from matrixd.storage.transaction import Transaction
-
-#: https://spec.matrix.org/v1.19/client-server-api/#invite-permission
-PERMISSION = "m.invite_permission_config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +121,7 @@ def _profiles_of_invitable(tx: Transaction, user_ids: Collection[str]) -> dict[s
 
 
 def _invitable(tx: Transaction, user_id: str) -> member_profiles.Shown:
-    account = accounts.by_user_id(tx, user_id)
-    if account is None or account.is_deactivated:
-        raise MatrixError(404, "M_NOT_FOUND", f"There is no user {user_id} on this server.")
-    permission = account_data.get(tx, account.user_nid, account_data.GLOBAL, PERMISSION)
-    if permission is not None and permission.get("default_action") == "block":
-        raise MatrixError(403, "M_INVITE_BLOCKED", f"{user_id} does not take invites.")
+    check_invitable(tx, user_id)
     return member_profiles.read(tx, user_id)
 
 

@@ -81,6 +81,13 @@ def keys_of(tx: Transaction, room_nid: int, event_ids: Collection[str]) -> dict[
     )
 
 
+def without_type(tx: Transaction, event_nids: Collection[int], event_type: str) -> list[int]:
+    """The numbers of those of some events that are not of a type."""
+    condition, parameter = tx.among("event_nid", list(event_nids))
+    rows = tx.all(f"SELECT event_nid FROM events WHERE {condition} AND type <> ?", (parameter, event_type))
+    return [row[0] for row in rows]
+
+
 def by_id(tx: Transaction, event_id: str) -> StoredEvent | None:
     """One event."""
     found = select(tx, "e.event_id = ?", (event_id,))
