@@ -77,7 +77,7 @@ def insert(tx: Transaction, messages: Sequence[Message]) -> None:
         ("device_nid", "origin", "messages", "size"),
         [(*key, load.messages, load.size) for key, load in added.items()],
         "ON CONFLICT (device_nid, origin) DO UPDATE SET messages = to_device_load.messages + excluded.messages,"
-        " bytes = to_device_load.size + excluded.bytes",
+        " size = to_device_load.size + excluded.size",
     )
 
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from matrixd.core.event import Event
 from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.queries.feed import Feed
-from matrixd.storage import event_relations, push_deltas, read_marks, room_members, rooms, users
+from matrixd.storage import event_relations, push_deltas, read_marks, room_members, room_servers, rooms, users
 from matrixd.storage.rows import EventRow, MembershipChange
 from matrixd.storage.transaction import Transaction
 from tests.support.database import OpenDatabase
@@ -74,9 +74,9 @@ class Kept:
         return number
 
     def join(self, room_nid: int, user_nid: int, user_id: str, membership: str = "join") -> EventRow:
-        """Change a membership."""
+        """Change a membership; of a user of another server, too."""
         before = self.db.read(_membership, room_nid, user_nid)
-        member = MembershipChange(user_id, user_nid, membership, before, True)
+        member = MembershipChange(user_id, user_nid, membership, before, user_id.endswith(f":{SERVER}"))
         return self.event(room_nid, user_nid, user_id, notifies=False, member=member)
 
     def event(
@@ -137,8 +137,12 @@ def _event(
         tx, [push_deltas.PushDelta(user, room_nid, pos, thread_id or "", notify, high) for user, notify, high in deltas]
     )
     if member is not None:
-        new = room_members.Member(member.user_nid, room_nid, member.membership, nid, pos, user_nid, True)
+        new = room_members.Member(member.user_nid, room_nid, member.membership, nid, pos, user_nid, member.is_local)
         room_members.set_many(tx, [new])
+        joins = (member.membership == "join") - (member.before == "join")
+        tx.execute("UPDATE rooms SET joined_count = joined_count + ? WHERE room_nid = ?", (joins, room_nid))
+        if not member.is_local:
+            room_servers.change(tx, {(room_nid, member.user_id.partition(":")[2]): joins})
         if member.before == "join" and member.membership != "join":
             push_deltas.remove_member(tx, room_nid, member.user_nid)
             read_marks.remove_member(tx, room_nid, member.user_nid)
