@@ -1,5 +1,6 @@
 # make run     a server for localhost, on SQLite in data/, in the foreground
 # make test    everything that must pass
+# make interop only the tests against Synapse, which is installed into a virtual environment of its own first
 # make lint    only what reads the code: ruff, mypy, the import contract
 # make bench   what the work costs, beside Synapse
 #
@@ -13,7 +14,7 @@ TEST_WORKERS := 3
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 SAY := @printf '\n==> %s\n'
 
-.PHONY: help install prepare run test lint unit bench clean
+.PHONY: help install prepare run test lint unit interop bench clean
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
@@ -24,7 +25,7 @@ run: $(VENV)/.installed data/homeserver.yaml
 	@$(BIN)/python -m matrixd.ops.welcome -c data/homeserver.yaml --bin $(BIN)/ --pid $$$$ & \
 	exec $(BIN)/python -m matrixd -c data/homeserver.yaml
 
-test: prepare lint unit
+test: prepare lint unit interop
 
 prepare: $(VENV)/.test-installed postgresql
 
@@ -37,8 +38,12 @@ lint: $(VENV)/.test-installed
 	@$(BIN)/lint-imports
 
 unit: $(VENV)/.test-installed
-	$(SAY) 'pytest: all tests, on SQLite and PostgreSQL'
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(SAY) 'pytest: all tests but those against Synapse, on SQLite and PostgreSQL'
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --ignore=tests/interop $(PYTEST_ARGS)
+
+interop: $(VENV)/.test-installed
+	$(SAY) 'pytest: matrixd and Synapse talk to each other (the first time installs Synapse, some minutes)'
+	@$(BIN)/python -m pytest tests/interop $(PYTEST_ARGS)
 
 bench: prepare
 	$(SAY) 'Measuring (beside Synapse: that is installed into a virtual environment of its own first)'

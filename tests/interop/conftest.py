@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,13 @@ VARIABLE = "MATRIXD_INTEROP"
 VERSIONS = ("6", "10", "11", "12")
 
 NewServer = Callable[..., FederatedServer]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # With --dist loadgroup one worker runs all of them: they share the servers, and some stop one.
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("interop"))
 
 
 @pytest.fixture(scope="session")

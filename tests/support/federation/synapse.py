@@ -85,6 +85,7 @@ class SynapseServer(FederatedServer):
                     "macaroon_secret_key": secrets.token_hex(16),
                     "form_secret": secrets.token_hex(16),
                     "presence": {"enabled": False},
+                    "room_list_publication_rules": [{"action": "allow"}],
                 }
             )
         )
