@@ -172,13 +172,9 @@ class Dispatcher:
 
     async def _call_of_server(self, route: Route, call: Call, raw: Raw) -> object:
         assert self._servers is not None
-        try:
-            uri = raw.uri.decode("utf-8")
-        except UnicodeDecodeError:
-            raise MatrixError(400, "M_INVALID_PARAM", "The path and the query must be UTF-8.") from None
-        origin = await self._servers.authenticator.authenticate(
-            raw.method.decode("ascii", "replace"), uri, raw.authorizations, raw.body
-        )
+        # Twisted lets through only ASCII.
+        method, uri = raw.method.decode("latin-1"), raw.uri.decode("latin-1")
+        origin = await self._servers.authenticator.authenticate(method, uri, raw.authorizations, raw.body)
         call.of_server(origin)
         if route.limit is not None:
             self._count(route.limit, origin)
