@@ -120,6 +120,10 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Event) and other.event_id == self.event_id
 
+    def __ne__(self, other: object) -> bool:
+        # What the base class has for this would compare by identity.
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.event_id)
 

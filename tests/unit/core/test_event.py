@@ -69,6 +69,7 @@ def test_redactions_name_their_target_where_the_version_has_it() -> None:
 def test_events_are_equal_by_their_id() -> None:
     event = make(V12)
     assert event == event.redacted()
+    assert not event != event.redacted()  # noqa: SIM202
     assert hash(event) == hash(event.redacted())
     assert event != make(V12, depth=3)
     assert event != event.event_id
