@@ -126,9 +126,9 @@ def build(version: RoomVersion, moves: Sequence[Move]) -> Server:
         ids = list(server.events)
         prev_events = list(dict.fromkeys(ids[-1 - min(back, len(ids) - 5)] for back in move.on))
         state = server.state_of(prev_events)
-        made = _made(server, state, prev_events, USERS[move.actor], *_content(state, move), ts=move.ts)
-        if not forbidden(made, state):
-            server.receive(made)
+        event = made(server, state, prev_events, USERS[move.actor], *_content(state, move), ts=move.ts)
+        if not forbidden(event, state):
+            server.receive(event)
     return server
 
 
@@ -148,7 +148,7 @@ def beginning(server: Server) -> None:
     ):
         prev_events = extremities(server.events.values())
         state = server.state_of(prev_events)
-        server.receive(_made(server, state, prev_events, sender, event_type, state_key, content, ts=0))
+        server.receive(made(server, state, prev_events, sender, event_type, state_key, content, ts=0))
 
 
 def _content(state: State, move: Move) -> tuple[str, str | None, dict[str, Any]]:
@@ -170,7 +170,7 @@ def _content(state: State, move: Move) -> tuple[str, str | None, dict[str, Any]]
             return "m.room.message", None, {"body": str(move.value)}
 
 
-def _made(
+def made(
     server: Server,
     state: State,
     prev_events: Sequence[str],
@@ -181,6 +181,7 @@ def _made(
     *,
     ts: int,
 ) -> Event:
+    """An event after some others, authorised by a state, which none of the server's states becomes."""
     version, number = server.version, len(server.events)
     before = [server.events[event_id] for event_id in prev_events]
     keys = sorted(auth_types_for_event(version, event_type, sender, state_key, content))

@@ -269,3 +269,15 @@ def test_without_power_levels_the_time_decides() -> None:
     events = [topic(room, room.state, origin_server_ts=ts) for ts in (3, 1, 2)]
     ordered = finished(room, Known(), mainline_ordering(Known(), None, events))
     assert [event.origin_server_ts for event, _ in ordered] == [1, 2, 3]
+
+
+def test_a_mainline_that_is_a_cycle_comes_to_an_end() -> None:
+    room = public_room("1")
+    one = levels(room, room.state, ALICE, alice=100)
+    two = levels(room, branch(room.state, one), ALICE, alice=100)
+    forged = Event.from_stored(room.version, {**one.pdu, "auth_events": [[two.event_id, {}]]}, one.event_id)
+    room.events[one.event_id] = forged
+    events = [topic(room, room.state), topic(room, branch(room.state, two))]
+    known = Known({event.event_id: event for event in (forged, *events)})
+    ordered = finished(room, known, mainline_ordering(known, forged, events))
+    assert [position for _, position in ordered] == [float("inf"), 1]
