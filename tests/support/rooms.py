@@ -56,7 +56,7 @@ class RoomWorld:
         self.feed = Feed({})
         budget = CacheBudget(2**24)
         database = db.database
-        heads = RoomHeads(database, budget, lambda user_id: user_id.endswith(":" + SERVER))
+        heads = self.heads = RoomHeads(database, budget, lambda user_id: user_id.endswith(":" + SERVER))
         numbers = itertools.count()
         self.lanes = RoomLanes(
             SERVER,
@@ -175,8 +175,8 @@ class RoomWorld:
 
 
 def user_id(name: str) -> str:
-    """The ID of a user."""
-    return f"@{name}:{SERVER}"
+    """The ID of a user; of another server if the name has one: `name:server`."""
+    return f"@{name}" if ":" in name else f"@{name}:{SERVER}"
 
 
 def txn_key(txn_id: str) -> str:

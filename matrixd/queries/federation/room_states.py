@@ -20,7 +20,7 @@ from matrixd.queries.federation.shared_answers import SharedAnswers
 from matrixd.storage import event_json, event_state, events, users
 from matrixd.storage.database import Database
 from matrixd.storage.event_json import EventJson
-from matrixd.storage.stored_event import StoredEvent
+from matrixd.storage.stored_event import StoredEvent, json_text
 from matrixd.storage.transaction import Transaction
 
 
@@ -56,7 +56,7 @@ class RoomStates:
         room_id: str,
         event_id: str,
     ) -> bytes:
-        stored = await self._database.read(_event, server_name, room_id, event_id)
+        stored = await self._database.read(_event, server_name, room_id, event_id, name != "event_auth")
 
         async def make() -> bytes:
             return await self._database.read(read, stored, tuple(self._erased_users.positions))
@@ -64,8 +64,10 @@ class RoomStates:
         return await self._answers.get((name, event_id), make)
 
 
-def _event(tx: Transaction, server_name: str, room_id: str, event_id: str) -> StoredEvent:
+def _event(tx: Transaction, server_name: str, room_id: str, event_id: str, with_state: bool) -> StoredEvent:
     access = room_access(tx, room_id, server_name)
+    if with_state and access.room.state_completeness != "full":
+        raise MatrixError(404, "M_NOT_FOUND", f"This server does not know the whole state of {room_id} yet.")
     stored = events.by_id(tx, event_id)
     if stored is None or stored.room_nid != access.room.room_nid:
         raise MatrixError(404, "M_NOT_FOUND", f"Could not find event {event_id} in {room_id}.")
@@ -121,4 +123,4 @@ class PduWriter:
         if text.sender_nid not in self._erased:
             return text.json.encode()
         event = Event.from_stored(self._version, orjson.loads(text.json), text.event_id)
-        return orjson.dumps(event.redacted().pdu)
+        return json_text(event.redacted()).encode()
