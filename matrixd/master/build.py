@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from matrixd.config import Config
-from matrixd.config.federation import FederationConfig
 from matrixd.core.signing import SigningKey
 from matrixd.core.streams import Stream
 from matrixd.http.client.versions import Versions
@@ -17,8 +16,7 @@ from matrixd.http.kit.dispatch import Dispatcher
 from matrixd.http.kit.metrics import RequestMetrics
 from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
-from matrixd.master.federation_client import build_federation_client
-from matrixd.master.federation_keys import build_keys, request_signer
+from matrixd.master.federation import build_federation, serve_federation
 from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
 from matrixd.master.old_sync import serve_old_sync
@@ -28,7 +26,6 @@ from matrixd.master.rooms import build_rooms
 from matrixd.master.spaces import serve_spaces
 from matrixd.master.syncing import build_reads, serve_sync
 from matrixd.master.user_data import UserData, build_user_data
-from matrixd.net.reachability import Pauses, Reachability
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
@@ -102,13 +99,14 @@ class Master:
 def build(config: Config, reactor: Any, engine: Engine) -> Master:
     """Every part of the master, ready to be started. Raises `Claimed` if another master has the database."""
     frame = _frame(config, reactor, engine)
-    reachability = Reachability(frame.clock, _pauses(config.federation))
-    client = build_federation_client(frame, request_signer(config), reachability)
-    build_keys(frame, client, reachability.contacted)
     reads = build_reads(frame)
     heads = RoomHeads(frame.database, frame.budget, frame.is_local)
     persister = Persister(frame.database, frame.clock)
-    lanes = _lanes(frame, heads, persister)
+    effects = EventEffects(
+        config.server.server_name, heads, MemberRulesets(frame.database, frame.feed, frame.budget)
+    )
+    lanes = _lanes(frame, heads, persister, effects)
+    federation = build_federation(frame, heads, persister, effects)
     rooms = build_rooms(frame, heads, lanes)
     accounts = build_accounts(
         config,
@@ -141,6 +139,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
     serve_public(frame)
+    serve_federation(frame, federation, heads, lanes, user_data, reads.erased_users)
     metrics = serve_metrics(frame, lambda: persister.waiting)
     return Master(frame, accounts, user_data, _dispatchers(frame, accounts, metrics))
 
@@ -157,7 +156,7 @@ def _frame(config: Config, reactor: Any, engine: Engine) -> Frame:
     return Frame(config, reactor, clock, budget, database, feed, authenticator, user_rooms)
 
 
-def _lanes(frame: Frame, heads: RoomHeads, persister: Persister) -> RoomLanes:
+def _lanes(frame: Frame, heads: RoomHeads, persister: Persister, effects: EventEffects) -> RoomLanes:
     key = frame.config.keys.signing_keys[0]
     server_name = frame.config.server.server_name
     return RoomLanes(
@@ -166,7 +165,7 @@ def _lanes(frame: Frame, heads: RoomHeads, persister: Persister) -> RoomLanes:
         heads,
         persister,
         frame.database,
-        EventEffects(server_name, heads, MemberRulesets(frame.database, frame.feed, frame.budget)),
+        effects,
         frame.clock,
         lambda: f"${secrets.token_urlsafe(18)}:{server_name}",
     )
@@ -188,14 +187,6 @@ def _dispatchers(
         )
         for resources in served
     }
-
-
-def _pauses(federation: FederationConfig) -> Pauses:
-    return Pauses(
-        federation.destination_min_retry_interval_ms,
-        federation.destination_retry_multiplier,
-        federation.destination_max_retry_interval_ms,
-    )
 
 
 async def _expire_transactions(frame: Frame) -> None:
