@@ -155,7 +155,10 @@ class FederationSender:
     async def start(self) -> None:
         """Go on with what the last process left."""
         floor, behind, have_edus = await self._database.read(_stored)
-        self._progress.floor = self._dispatch.position if floor is None else floor
+        if floor is None:
+            floor = self._dispatch.position
+            await self._database.write(destinations.set_floor, floor)
+        self._progress.floor = floor
         for item in behind:
             queue = self._queue(item.destination)
             queue.overflow = queue.row_acked_pos = item.acked_pos
