@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support import database
+from tests.support.authority import Authority
 from tests.support.client import MatrixClient
 from tests.support.openapi import Specification
+from tests.support.remote_server import remote_options
 from tests.support.server import ServerProcess
 
 NewUser = Callable[..., MatrixClient]
@@ -18,12 +20,17 @@ _OPTIONS = {"allow_guest_access": True, "login_via_existing_session": {"enabled"
 
 
 @pytest.fixture(scope="session", params=database.ENGINES)
-def server(request: pytest.FixtureRequest, specification: Specification) -> Iterator[ServerProcess]:
-    """A running server on each engine in turn, without rate limits. Tests share it: they must not stop it."""
+def server(
+    request: pytest.FixtureRequest, specification: Specification, authority: Authority
+) -> Iterator[ServerProcess]:
+    """A running server on each engine in turn, without rate limits. Tests share it: they must not stop it.
+
+    It finds the other homeservers of the tests (`remote`).
+    """
     if request.param == "psycopg2":
         request.getfixturevalue("postgres")
     place = database.fresh(request.param, migrated=False)
-    running = ServerProcess(place, options=_OPTIONS).start()
+    running = ServerProcess(place, options={**_OPTIONS, **remote_options(authority)}).start()
     yield running
     running.stop()
     place.drop()

@@ -249,21 +249,24 @@ class RemoteServer:
         check_answer: bool = True,
         destination: str | None = None,
         headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
         timeout: float = 30.0,
     ) -> Answer:
         """Sends a signed request to a server under test, and checks both sides of it.
 
         ``path`` is percent-encoded already. ``content``: the JSON of the body; None sends none. ``expect``: the status,
         several, or None for any. ``validate=False`` sends a wrong request. ``headers`` go over those of a right one: an
-        ``Authorization`` of the test's own is possible, or ``""`` to leave it away.
+        ``Authorization`` of the test's own is possible, or ``""`` to leave it away. ``body`` is sent in the place of
+        the canonical JSON of ``content``, which is what is signed.
         """
         target = f"{path}?{urlencode(query, doseq=True)}" if query else path
-        body = None if content is None else canonical_json.encode(content)
-        signed = authorization(method, target, self.name, destination or server.server_name, self.key, body)
+        canonical = None if content is None else canonical_json.encode(content)
+        signed = authorization(method, target, self.name, destination or server.server_name, self.key, canonical)
+        body = canonical if body is None else body
         sent = {"Authorization": signed.decode(), "Content-Type": _JSON, **(headers or {})}
         sent = {name: value for name, value in sent.items() if value}
         if validate:
-            self._specification.check_request(method, target, sent, body)
+            self._specification.check_request(method, target, sent, canonical)
         connection = self._connections.setdefault(server.base_url, KeepAlive(server.base_url))
         answer = connection.exchange(method, target, sent, body, timeout)
         expected = {expect} if isinstance(expect, int) else expect
