@@ -78,8 +78,9 @@ class UsersInSight:
 def _mark_stale(tx: Transaction, came: set[tuple[int, int | None]], now_ms: int) -> bool:
     marked = 0
     for room_nid, user_nid in sorted(came, key=str):
-        # Where somebody of ours was before, its members were in sight.
-        if user_nid is not None or len(room_members.local_joined(tx, room_nid)) == 1:
+        ours = len(room_members.local_joined(tx, room_nid))
+        # When one of ours comes in where another one was, its members were in sight.
+        if ours == 1 or (ours and user_nid is not None):
             marked += remote_devices.mark_stale_in_room(tx, room_nid, user_nid, now_ms)
     return marked > 0
 
