@@ -133,7 +133,7 @@ class _Explainer:
             yield f"- the state after {event_id} is not known"
         about = self._resolved(ends.states)
         if about is None:
-            yield "All of these states have the same event in this place."
+            yield "All of these states agree in this place."
             return
         yield f"They differ in this place. State resolution {self._version.state_resolution.value} decides:"
         yield from (f"- {sentence}" for sentence in about.sentences())

@@ -130,7 +130,7 @@ def _reason(winner: Event | None, tried: Mapping[str, Trial]) -> Reason:
 _RANKS = {
     Order.DEPTH: "with depth {}",
     Order.DESCENDING_DEPTH: "with depth {}",
-    Order.POWER: "among the power events, its sender having level {}",
+    Order.POWER: "among the power events, the sender's level being {}",
     Order.MAINLINE: "at mainline position {}",
 }
 

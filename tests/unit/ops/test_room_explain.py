@@ -122,7 +122,7 @@ def test_a_fork_that_is_open_is_resolved_with_an_explanation(story: Story) -> No
     if resolution != "1":
         assert any(f"- {by_bob.event_id} of {BOB}" in one and "not allowed (send_level)" in one for one in lines)
     # The same room, another place: all agree.
-    assert "All of these states have the same event in this place." in story.explained("m.room.join_rules")
+    assert "All of these states agree in this place." in story.explained("m.room.join_rules")
 
 
 def test_what_lost_where_branches_met_long_ago(story: Story) -> None:

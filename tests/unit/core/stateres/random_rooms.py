@@ -162,7 +162,9 @@ def _content(state: State, move: Move) -> tuple[str, str | None, dict[str, Any]]
         case "rules":
             return "m.room.join_rules", "", {"join_rule": ("public", "invite", "public")[move.value]}
         case "levels":
-            levels = state["m.room.power_levels", ""].content["users"]
+            # v2.0 can lose the power levels, where who has set them leaves on one branch and goes on on another.
+            before = state.get(("m.room.power_levels", ""))
+            levels = {} if before is None else before.content["users"]
             return "m.room.power_levels", "", {"users": {**levels, target: LEVELS[move.value]}}
         case "topic":
             return "m.room.topic", "", {"topic": str(move.value)}

@@ -113,11 +113,11 @@ def test_an_explanation_names_candidates_order_rule_and_winner() -> None:
         (1, Order.POWER, 50),
     ]
     assert about.sentences() == [
-        f"{by_alice.event_id} of {ALICE} stands in state 2; it was tried as number 1, among the power events, its"
-        " sender having level 100: it was allowed.",
-        f"{by_bob.event_id} of {BOB} stands in state 1; it was tried as number 2, among the power events, its sender"
-        f" having level 50: it was not allowed (send_level): {BOB} has level 0, to send m.room.power_levels needs"
-        " level 50.",
+        f"{by_alice.event_id} of {ALICE} stands in state 2; it was tried as number 1, among the power events, the"
+        " sender's level being 100: it was allowed.",
+        f"{by_bob.event_id} of {BOB} stands in state 1; it was tried as number 2, among the power events, the"
+        f" sender's level being 50: it was not allowed (send_level): {BOB} has level 0, to send m.room.power_levels"
+        " needs level 50.",
         f"{by_alice.event_id} won: it was the last one to be allowed.",
     ]
     nothing = explanation.keys[TOPIC]
