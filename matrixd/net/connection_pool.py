@@ -33,10 +33,11 @@ class PoolFull(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """A destination. connections: open ones and those that are being opened."""
+    """A destination. connections: open ones and those that are being opened. takers: who is in `take`."""
 
     destination: str
     connections: int = 0
+    takers: int = 0
     idle: list[Connection] = field(default_factory=list)
     waiting: deque["Deferred[None]"] = field(default_factory=deque)
 
@@ -76,6 +77,7 @@ class ConnectionPool:
         lane = self._lanes.get(destination)
         if lane is None:
             lane = self._lanes[destination] = _Lane(destination)
+        lane.takers += 1
         try:
             while True:
                 if lane.idle and not fresh:
@@ -84,6 +86,7 @@ class ConnectionPool:
                     return await self._new(lane)
                 await self._wait(lane)
         finally:
+            lane.takers -= 1
             self._forget(lane)
 
     def close(self) -> None:
@@ -187,10 +190,9 @@ class ConnectionPool:
             lane.waiting.popleft().callback(None)
 
     def _forget(self, lane: _Lane) -> None:
-        if not lane.connections and not lane.waiting:
+        if not lane.connections and not lane.takers:
             self._starved.pop(lane, None)
-            if self._lanes.get(lane.destination) is lane:
-                del self._lanes[lane.destination]
+            self._lanes.pop(lane.destination, None)
 
     def _close_idle(self) -> None:
         self._sweep = None

@@ -38,6 +38,7 @@ MAX_REDIRECTS: Final = 5
 #: For all of it, redirects included.
 TIMEOUT_S: Final = 15.0
 
+_MAX_URL = 2000
 _KEPT_BYTES = 500
 _MAX_AGE = re.compile(r'(?:^|,)\s*max-age\s*=\s*"?([0-9]{1,10})"?\s*(?:,|$)', re.IGNORECASE)
 _NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)\s*(?:,|=|$)", re.IGNORECASE)
@@ -116,30 +117,26 @@ class WellKnowns:
             return WellKnown(None, sentence, tuple(urls), 0, is_definite=kind is FailureKind.TOO_LARGE)
 
     async def _follow(self, host: str, urls: list[str]) -> WellKnown:
-        url = f"https://{bracketed(host)}/.well-known/matrix/server"
+        url = _Url.parse(f"https://{bracketed(host)}/.well-known/matrix/server")
         while True:
-            if url in urls:
+            if url.text in urls:
                 return WellKnown(None, "its redirects are a loop", tuple(urls), 0)
             if len(urls) > MAX_REDIRECTS:
                 return WellKnown(None, f"it has more than {MAX_REDIRECTS} redirects", tuple(urls), 0)
-            urls.append(url)
-            answer = await self._get(host, url)
+            urls.append(url.text)
+            answer = await self._get(url)
             location = answer.header(b"location")
             if answer.status not in (301, 302, 303, 307, 308) or location is None:
                 return self._read(answer, tuple(urls))
-            url = urljoin(url, location.strip())[:2000]
+            try:
+                url = _Url.parse(location.strip(), url.text)
+            except ValueError as error:
+                return WellKnown(None, f"it redirects to what {error}", tuple(urls), 0)
 
-    async def _get(self, server_name: str, url: str) -> Answer:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme != "https" or not is_server_name(bracketed(host)) or "@" in parts.netloc:
-            raise RemoteError(server_name, FailureKind.WELL_KNOWN, f"it redirects to {url[:200]}, which is not https")
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if not target.isascii() or not target.isprintable() or " " in target:
-            raise RemoteError(server_name, FailureKind.WELL_KNOWN, "it redirects to what is no URL")
-        connection = await self._connect(Route(host, [Place(host, parts.port or 443)], host, parts.netloc))
+    async def _get(self, url: "_Url") -> Answer:
+        connection = await self._connect(Route(url.host, [Place(url.host, url.port)], url.host, url.netloc))
         head = (
-            f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: matrixd/{__version__}\r\n"
+            f"GET {url.target} HTTP/1.1\r\nHost: {url.netloc}\r\nUser-Agent: matrixd/{__version__}\r\n"
             "Accept: application/json\r\nConnection: close\r\n\r\n"
         )
         try:
@@ -164,6 +161,35 @@ class WellKnowns:
             return WellKnown(None, "the answer has no 'm.server' that is a server name", urls, 0)
         kept = DEFAULT_S if lifetime is None else min(max(lifetime, MIN_S), MAX_S)
         return WellKnown(str(server), None, urls, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Url:
+    """A URL that may be fetched. netloc: host and port as they stand in it. target: path and query."""
+
+    text: str
+    host: str
+    port: int
+    netloc: str
+    target: str
+
+    @staticmethod
+    def parse(text: str, base: str = "") -> "_Url":
+        """Reads a URL; a relative one is of `base`. Raises ValueError with what is wrong with it."""
+        if len(text) > _MAX_URL or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("is no URL")
+        try:
+            text = urljoin(base, text)
+            parts = urlsplit(text)
+            host, port = parts.hostname or "", parts.port or 443
+        except ValueError:
+            raise ValueError("is no URL") from None
+        if parts.scheme != "https":
+            raise ValueError("is not https")
+        if not is_server_name(bracketed(host)) or "@" in parts.netloc:
+            raise ValueError("is no URL with a host")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return _Url(text, host, port, parts.netloc, target)
 
 
 def lifetime_s(answer: Answer, now_s: float) -> int | None:

@@ -244,7 +244,7 @@ class Net:
         #: Where connections go instead: (host, port) -> port on loopback. Nobody may listen on 443 in a test.
         self.moved: dict[tuple[str, int], int] = {}
         self.hosts = directory / "hosts"
-        self.hosts.write_text("127.0.0.1 localhost a.example b.example other.example target.example\n")
+        self.hosts.write_text("127.0.0.1 localhost a.example x.a.example b.example other.example target.example\n")
         self._servers: list[TlsServer] = []
         self._thread = threading.Thread(target=self.reactor.run, kwargs={"installSignalHandlers": False}, daemon=True)
         self._listen()
