@@ -77,7 +77,8 @@ class KeyRing:
         """Keys of servers: name -> key ID -> key, for name -> key ID -> ms since 1970 at which the key must be good.
 
         0 takes a key that was good at any time (room versions before 5 look at no validity). What cannot be had, or is
-        not good at its time, is left out. Waits for other servers, up to a minute if they are many. Raises Unavailable.
+        not good at its time, is left out. Waits for other servers, a minute or two if many do not answer. Raises
+        Unavailable.
         """
         known = await self.known({name: ids for name, ids in wanted.items() if name != self._server_name}, purpose)
         found: dict[str, dict[str, VerifyKey]] = {}

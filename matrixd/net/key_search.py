@@ -71,7 +71,7 @@ class _Places:
 
 _PLACES = {
     Purpose.EVENTS: _Places(50, 20_000, 60.0),
-    Purpose.REQUEST: _Places(20, 200, 10.0),
+    Purpose.REQUEST: _Places(50, 500, 10.0),
     Purpose.NOTARY: _Places(10, 500, 5.0),
 }
 

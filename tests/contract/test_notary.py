@@ -8,8 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from matrixd.core.builder import build_event
+from matrixd.core.errors import SignatureInvalid
+from matrixd.core.event import Event
+from matrixd.core.event_signing import verify_event
 from matrixd.core.server_keys import ServerKeys
 from matrixd.core.signing import SigningKey, VerifyKey, verify_json
+from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.services.notary import Notary
 from matrixd.services.own_keys import OwnKeys
 from matrixd.util.lru import CacheBudget
@@ -50,6 +55,25 @@ def test_an_answer_is_kept_for_a_small_part_of_its_time(refresh_ms: int, kept_ms
     assert keys.published() is first
     clock.advance(1)
     assert msgspec.json.decode(keys.published())["valid_until_ts"] == clock.now_ms() + refresh_ms
+
+
+def test_events_of_an_old_key_still_verify_up_to_its_end() -> None:
+    clock = TestClock()
+    former = SigningKey.from_seed("former", b"f" * 32)
+    ended_ts = clock.now_ms()
+    keys = OwnKeys("own", [OWN], [VerifyKey(former.key_id, former.public, expired_ts=ended_ts)], DAY_MS, clock)
+    published = ServerKeys.from_response(msgspec.json.decode(keys.published()), "own", clock.now_ms())
+
+    def signed(key: SigningKey, at: int) -> Event:
+        return build_event(
+            ROOM_VERSIONS["10"], room_id="!a:own", event_type="m.x", sender="@a:own", content={}, prev_events=["$a"],
+            auth_events=["$b"], depth=2, origin_server_ts=at, server_name="own", signing_key=key,
+        )  # fmt: skip
+
+    verify_event(signed(former, ended_ts), "own", published.keys)
+    verify_event(signed(OWN, ended_ts + 1), "own", published.keys)
+    with pytest.raises(SignatureInvalid):
+        verify_event(signed(former, ended_ts + 1), "own", published.keys)
 
 
 # The notary
