@@ -7,12 +7,14 @@ import time
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred, gatherResults
 
 from matrixd import __version__
 from matrixd.net.connection_pool import PoolLimits
 from matrixd.net.errors import FailureKind, RemoteError
 from matrixd.net.federation_client import FederationClient
+from matrixd.net.metrics import FederationClientMetrics
 from matrixd.net.paths import path_of
 from tests.unit.net.loopback import PATIENCE_S, Handler, Net, Peer, TlsServer, answer, answering, failure, rules
 
@@ -464,3 +466,24 @@ class TestKeptConnections:
         assert net.becomes(lambda: client.pool.open == 0)
         net.run(client.get(name_of(server), PATH))
         assert net.becomes(lambda: client.pool.open == 0)
+
+
+def test_what_prometheus_learns(net: Net) -> None:
+    server = net.serve(answering(FINE, answer(b"{}", "404 Not Found")))
+    client = net.client()
+    net.run(client.get(name_of(server), PATH))
+    failure(net, client.get(name_of(server), PATH))
+    registry = CollectorRegistry()
+    registry.register(FederationClientMetrics(client))
+    values = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+    assert values == {
+        ("matrixd_federation_requests_total", "ok"): 1,
+        ("matrixd_federation_requests_total", "http"): 1,
+        ("matrixd_federation_connections_opened_total",): 1,
+        ("matrixd_federation_connections", "open"): 1,
+        ("matrixd_federation_connections", "idle"): 1,
+    }
