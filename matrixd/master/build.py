@@ -21,6 +21,7 @@ from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
 from matrixd.master.old_sync import serve_old_sync
 from matrixd.master.public import client_discovery, serve_public
+from matrixd.master.remote_rooms import Ours, Receiving, build_remote_rooms
 from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.rooms import build_rooms
 from matrixd.master.spaces import serve_spaces
@@ -32,6 +33,7 @@ from matrixd.queries.member_rulesets import MemberRulesets
 from matrixd.queries.space_hierarchy import nobody
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.event_effects import EventEffects
+from matrixd.services.handshakes.asking import FederationPeers
 from matrixd.services.persister import Persister
 from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.room_head import RoomHeads
@@ -107,7 +109,12 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     )
     lanes = _lanes(frame, heads, persister, effects)
     federation = build_federation(frame, heads, persister, effects)
-    rooms = build_rooms(frame, heads, lanes)
+    remote_rooms = build_remote_rooms(
+        frame, heads, lanes, FederationPeers(federation.client),
+        Receiving(federation.checks, federation.keys, federation.receiver, federation.out_of_band),
+        Ours(config.server.server_name, federation.signing_key, _new_event_id(config.server.server_name)),
+    )
+    rooms = build_rooms(frame, heads, lanes, remote_rooms)
     accounts = build_accounts(
         config,
         frame.database,
@@ -140,7 +147,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     frame.serve("client", versions.routes())
     serve_public(frame)
     serve_federation(frame, federation, heads, lanes, user_data, reads.erased_users)
-    metrics = serve_metrics(frame, lambda: persister.waiting)
+    metrics = serve_metrics(frame, lambda: persister.waiting, federation.sending.metrics)
     return Master(frame, accounts, user_data, _dispatchers(frame, accounts, metrics))
 
 
@@ -167,8 +174,13 @@ def _lanes(frame: Frame, heads: RoomHeads, persister: Persister, effects: EventE
         frame.database,
         effects,
         frame.clock,
-        lambda: f"${secrets.token_urlsafe(18)}:{server_name}",
+        _new_event_id(server_name),
     )
+
+
+def _new_event_id(server_name: str) -> Callable[[], str]:
+    """Makes event IDs for rooms in which servers choose them."""
+    return lambda: f"${secrets.token_urlsafe(18)}:{server_name}"
 
 
 def _dispatchers(

@@ -16,10 +16,12 @@ from matrixd.storage.database import Database
 from matrixd.util.lru import CacheBudget
 
 
-def serve_metrics(frame: Frame, waiting_events: Callable[[], int]) -> RequestMetrics | None:
+def serve_metrics(
+    frame: Frame, waiting_events: Callable[[], int], *others: Collector
+) -> RequestMetrics | None:
     """Serve them where `enable_metrics` says so, and return what counts requests; None if nobody wants to know.
 
-    `waiting_events` is the length of the persister's queue.
+    `waiting_events` is the length of the persister's queue, `others` are the metrics of further parts.
     """
     if not frame.config.server.enable_metrics:
         return None
@@ -28,6 +30,8 @@ def serve_metrics(frame: Frame, waiting_events: Callable[[], int]) -> RequestMet
     ProcessCollector(registry=registry)
     registry.register(requests)
     registry.register(ServerMetrics(frame.database, frame.budget, frame.feed, waiting_events))
+    for other in others:
+        registry.register(other)
     frame.serve("metrics", Metrics(registry).routes())
     return requests
 

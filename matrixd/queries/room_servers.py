@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from matrixd.queries.feed import Feed
 from matrixd.storage import room_servers, rooms
 from matrixd.storage.database import Database
-from matrixd.storage.rows import EventRow, MembershipChange
+from matrixd.storage.rows import EventRow, MembershipChange, RoomFilled
 from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
 from matrixd.util.single_flight import SingleFlight
@@ -62,6 +62,7 @@ class RoomServers:
         self._loading: dict[int, _Loading] = {}
         self._flights: SingleFlight[int, KeysView[str]] = SingleFlight()
         feed.subscribe(EventRow, self._on_event)
+        feed.subscribe(RoomFilled, lambda row: self.forget(row.room_nid))
 
     def known(self, room_nid: int) -> KeysView[str] | None:
         """The servers of a room, if they are in memory; to be used before the next row of the feed."""
