@@ -56,6 +56,15 @@ CREATE TABLE timeline_gaps (
 CREATE INDEX timeline_gaps_event ON timeline_gaps (event_nid);
 CREATE INDEX timeline_gaps_next ON timeline_gaps (next_try_ts);
 
+-- timeline_breaks: positions of events between which and what the room had before lies history that was not here when
+-- they came: it is fetched later, or never. A timeline must not go on across them as if nothing were missing.
+-- Writer: storage.timeline_breaks, in the persister's commit. Lives: as long as the event. Deleted: with the room's history.
+CREATE TABLE timeline_breaks (
+    room_nid INTEGER NOT NULL,
+    pos INTEGER NOT NULL,
+    PRIMARY KEY (room_nid, pos)
+) STRICT, WITHOUT ROWID;
+
 -- room_servers: how many joined members a room has of each other server.
 -- Writer: storage.room_servers, in the persister's commit. Lives: while a server has members. Deleted: with its last member.
 CREATE TABLE room_servers (

@@ -31,7 +31,8 @@ class Remembered:
 
     def find(self, inputs: Inputs) -> Outcome | None:
         """The outcome for these states, if they were resolved before."""
-        return self.known.get(inputs) or self.learned.get(inputs)
+        found = self.known.get(inputs)
+        return self.learned.get(inputs) if found is None else found
 
 
 def resolve(

@@ -256,8 +256,7 @@ class UnreadCounts:
             log.add(row.pos, row.thread_id or MAIN)
             self._logs.resize(row.room_nid, _LOG_BYTES + _ITEM_BYTES * len(log.items))
         concerned = {row.sender_nid, *(delta[0] for delta in row.push_deltas)}
-        if row.member is not None:
-            concerned.add(row.member.user_nid)
+        concerned.update(member.user_nid for member in row.members)
         for user_nid in concerned:
             self._take(user_nid, row)
 
@@ -283,7 +282,7 @@ def _apply(unread: _Unread, user_nid: int, row: EventRow | ReceiptRow) -> bool:
         return unread.read(row.event_pos, row.thread_id)
     if row.pos <= unread.counted_from_store:
         return True
-    if row.member is not None and row.member.user_nid == user_nid and row.member.membership != "join":
+    if any(member.user_nid == user_nid and member.membership != "join" for member in row.members):
         return False
     for delta_nid, notify, highlight in row.push_deltas:
         if delta_nid == user_nid:

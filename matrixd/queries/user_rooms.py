@@ -179,28 +179,27 @@ class UserRoomsIndex:
         if live is not None:
             live.last_pos = row.pos
             live.joined_count, live.invited_count = row.joined_count, row.invited_count
-        if row.member is not None and row.member.is_local:
-            missed = self._missed.get(row.member.user_nid)
+        for member in row.local_members:
+            missed = self._missed.get(member.user_nid)
             if missed is not None:
                 missed.append(row)
-            index = self._users.get(row.member.user_nid)
+            index = self._users.get(member.user_nid)
             if index is not None:
                 self._apply(index, row)
                 self._cache.resize(index.user_nid, _INDEX_BYTES + _ENTRY_BYTES * len(index.entries))
 
     def _apply(self, index: UserRooms, row: EventRow) -> None:
-        member = row.member
-        assert member is not None
         entry = index.entries.get(row.room_nid)
         if entry is not None and entry.pos >= row.pos:
             return
-        stays = entry is not None and entry.membership == member.membership
+        membership, event_nid, sender_nid = _membership_in(row, index.user_nid)
+        stays = entry is not None and entry.membership == membership
         since = entry.since if entry is not None and stays else row.pos
         live = self._live.get(row.room_nid)
         if live is None:
             live = self._live[row.room_nid] = LiveRoom(_room_of(row))
         index.entries[row.room_nid] = RoomEntry(
-            live, member.membership, row.pos, row.event_nid, row.sender_nid, False, since
+            live, membership, row.pos, event_nid, sender_nid, False, since
         )
         live.watchers.add(index)
 
@@ -214,6 +213,17 @@ class UserRoomsIndex:
 def _read(tx: Transaction, user_nid: int) -> tuple[Sequence[Member], dict[int, Room]]:
     members = room_members.of_user(tx, user_nid)
     return members, rooms.by_nids(tx, [member.room_nid for member in members])
+
+
+def _membership_in(row: EventRow, user_nid: int) -> tuple[str, int, int]:
+    """What a row makes a user's membership: with the numbers of the event that says so, and of its sender."""
+    for move in row.moves:
+        if move.member is not None and move.member.user_nid == user_nid:
+            is_there = move.event_nid is not None and move.sender_nid is not None
+            numbers = (move.event_nid or 0, move.sender_nid or 0) if is_there else (row.event_nid, row.sender_nid)
+            return move.member.membership, *numbers
+    assert row.member is not None
+    return row.member.membership, row.event_nid, row.sender_nid
 
 
 def _room_of(row: EventRow) -> Room:

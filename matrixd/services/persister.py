@@ -31,7 +31,7 @@ from matrixd.storage import (
     room_state,
     rooms,
     stripped_state,
-    timeline_gaps,
+    timeline_breaks,
     transactions,
     users,
 )
@@ -123,8 +123,8 @@ class PendingEvent:
     moves: tuple[PendingMove, ...] = ()
     #: The number of the redaction that pruned it before it came.
     redacted_by: int | None = None
-    #: prev_events that are not here.
-    missing: tuple[str, ...] = ()
+    #: What comes before it in the room was not here when it came, and is no part of the timeline.
+    follows_break: bool = False
     #: The event is of another server, and we give it to the others.
     sends_on: bool = False
     #: It cannot be stored already, nor be redacted.
@@ -287,9 +287,7 @@ def _store(
             events.place(tx, _new_event(tx, n))
     _store_state(tx, numbered)
     _store_auth_edges(tx, numbered)
-    timeline_gaps.open_all(
-        tx, [(n.room_nid, event_id, n.event_nid) for n in numbered for event_id in n.pending.missing], now_ms
-    )
+    timeline_breaks.insert(tx, [(n.room_nid, n.pos) for n in numbered if n.pending.follows_break])
     user_nids = _store_members(tx, numbered)
     _store_relations(tx, numbered)
     _store_push_deltas(tx, numbered, user_nids)
@@ -530,7 +528,7 @@ def _row(n: _Numbered, user_nids: dict[str, int]) -> EventRow:
         moves=tuple(_moved(move, user_nids) for move in p.moves),
         is_current=p.is_current,
         sends_on=p.sends_on,
-        has_gap=bool(p.missing),
+        follows_break=p.follows_break,
     )
 
 

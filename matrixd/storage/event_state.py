@@ -197,6 +197,14 @@ def note_moves(tx: Transaction, moves: Sequence[tuple[int, int, int]]) -> None:
     tx.insert_many("state_moves", ("room_nid", "pos", "key_nid"), moves)
 
 
+def has_moves(tx: Transaction, room_nid: int, from_pos: int, to_pos: int) -> bool:
+    """Whether the timeline's state changed other than by its events after one position and up to another."""
+    row = tx.one(
+        "SELECT 1 FROM state_moves WHERE room_nid = ? AND pos > ? AND pos <= ? LIMIT 1", (room_nid, from_pos, to_pos)
+    )
+    return row is not None
+
+
 def find_key_nids(tx: Transaction, keys: Iterable[StateKey]) -> dict[StateKey, int]:
     """The numbers of those keys that were ever seen."""
     by_type: dict[str, list[str]] = {}

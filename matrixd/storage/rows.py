@@ -68,10 +68,21 @@ class EventRow:
     is_current: bool = True
     #: The event is of another server and was accepted here: we give it to the room's other servers.
     sends_on: bool = False
-    #: Events before it are not here: a timeline must not go on from it to older ones as if nothing were between.
-    has_gap: bool = False
+    #: What comes before it was not here when it came: a timeline must not go on from older events to it.
+    follows_break: bool = False
     #: 'out_of_band' for a membership in a room that this server takes no part in: it is in no timeline.
     verdict: str | None = None
+
+    @property
+    def members(self) -> list[MembershipChange]:
+        """All memberships that changed, by the event or by what else it changed of the state."""
+        moved = [move.member for move in self.moves if move.member is not None]
+        return moved if self.member is None else [self.member, *moved]
+
+    @property
+    def local_members(self) -> list[MembershipChange]:
+        """Those of this server's users."""
+        return [member for member in self.members if member.is_local]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,9 @@ class JoinedRooms:
         rows = self._tails.after(entry.room.room_nid, request.after, now[Stream.EVENTS])
         if rows is None or not request.filter.shares_bytes:
             return None
+        if any(row.moves or row.follows_break or not row.is_current for row in rows):
+            # What is no event of the timeline changed the state, or the timeline is not whole.
+            return None
         if request.viewer.erased and any(_shows_erased(request.viewer, row) for row in rows):
             return None
         heard = [row for row in rows if not request.viewer.ignores(row.event)]

@@ -9,7 +9,7 @@ from matrixd.queries import event_details
 from matrixd.queries.client_events import load_shown
 from matrixd.queries.event_details import Details, Histories
 from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_histories
-from matrixd.storage import events, room_members, room_state
+from matrixd.storage import event_state, events, room_members, room_state, timeline_breaks
 from matrixd.storage.database import Database
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.stored_event import StoredEvent
@@ -85,15 +85,16 @@ async def load_rooms(database: Database, asks: Sequence[RoomAsk]) -> list[tuple[
 def load(tx: Transaction, asks: Sequence[RoomAsk]) -> Loaded:
     """The answer to some asks of one viewer, in their order."""
     named = _named(tx, asks)
-    rooms = [_load_room(tx, ask, named) for ask in asks]
+    breaks = timeline_breaks.newest(tx, [ask.room_nid for ask in asks])
+    rooms = [_load_room(tx, ask, named, breaks.get(ask.room_nid, 0)) for ask in asks]
     shown = [item for room in rooms for item in room.timeline]
     histories, details = load_shown(tx, asks[0].viewer, shown, bundled=True)
     state = [item for room in rooms for item in room.state.values()]
     return Loaded(rooms, histories, details, event_details.load_plain(tx, asks[0].viewer, state))
 
 
-def _load_room(tx: Transaction, ask: RoomAsk, named: Set[int]) -> RoomData:
-    timeline = _TimelineReader(tx, ask).read()
+def _load_room(tx: Transaction, ask: RoomAsk, named: Set[int], last_break: int) -> RoomData:
+    timeline = _TimelineReader(tx, ask, last_break).read()
     heroes = _heroes(tx, ask) if ask.summary and ask.room_nid not in named else None
     state = _state(tx, ask, timeline, heroes or ())
     return RoomData(timeline.events, timeline.limited, timeline.start, state, heroes, timeline.is_heard)
@@ -110,11 +111,16 @@ class _Timeline:
 
 
 class _TimelineReader:
-    """Reads backwards from the newest event until the timeline is full."""
+    """Reads backwards from the newest event until the timeline is full, or what comes before is not here.
 
-    def __init__(self, tx: Transaction, ask: RoomAsk) -> None:
+    `last_break`: the newest position that a timeline must not go across, 0 for none.
+    """
+
+    def __init__(self, tx: Transaction, ask: RoomAsk, last_break: int) -> None:
         self._tx = tx
         self._ask = ask
+        self._is_broken = ask.after < last_break <= ask.up_to
+        self._after = last_break - 1 if self._is_broken else ask.after
         self._found: list[StoredEvent] = []
         self._has_skipped = False
         self._is_heard = False
@@ -126,11 +132,11 @@ class _TimelineReader:
             return self._timeline(limited=False)
         ask, up_to, page_size = self._ask, self._ask.up_to, self._ask.limit + 1
         for _ in range(_MAX_PAGES):
-            page = events.in_stream(self._tx, ask.room_nid, ask.after, up_to, page_size, newest=True)
+            page = events.in_stream(self._tx, ask.room_nid, self._after, up_to, page_size, newest=True)
             if self._take(page):
                 return self._timeline(limited=True)
             if len(page) < page_size:
-                return self._timeline(limited=False)
+                return self._timeline(limited=self._is_broken)
             assert page[0].pos is not None
             up_to = page[0].pos - 1
             page_size = min(4 * page_size, 200)
@@ -232,7 +238,8 @@ def _state_of_span(
         state = room_state.changed_between(tx, ask.room_nid, since, at)
     if ask.lazy:
         state.update(room_state.of_keys(tx, ask.room_nid, [key for key in members if key not in state], at))
-    if timeline.has_skipped and at < up_to:
+    has_moved = at < up_to and event_state.has_moves(tx, ask.room_nid, at, up_to)
+    if (timeline.has_skipped or has_moved) and at < up_to:
         # What changed within the timeline, but is not shown there.
         shown = {item.event_nid for item in timeline.events}
         for key, item in room_state.changed_between(tx, ask.room_nid, at, up_to).items():

@@ -29,8 +29,7 @@ class Wake:
         for row in batch:
             if isinstance(row, EventRow):
                 rooms.add(row.room_nid)
-                if row.member is not None:
-                    users.add(row.member.user_nid)
+                users.update(member.user_nid for member in row.members)
             elif isinstance(row, ReceiptRow) and row.type == "m.read.private":
                 users.add(row.user_nid)
             elif isinstance(row, (ReceiptRow, TypingRow)):

@@ -84,6 +84,8 @@ class Acceptance:
     redaction: PendingRedaction | None
     #: The redaction that came before it.
     pruned_by: int | None
+    #: An event directly before it is history that was fetched for it.
+    follows_break: bool
 
 
 def decide(
@@ -219,6 +221,7 @@ class _Decision:
             None if itself is None else itself.event_nid,
             self._redaction(before),
             pruned_by,
+            any((self._stored[prev].pos or 0) < 0 for prev in event.prev_events),
         )
 
     def _moves(

@@ -207,6 +207,7 @@ class Placing:
             redacted_by=found.pruned_by if found is not None else None,
             sends_on=received.sends_on,
             was_looked_for=found is not None,
+            follows_break=found is not None and found.follows_break,
         )
 
     def _pending_move(self, head: RoomHead, move: Move) -> PendingMove:

@@ -25,6 +25,7 @@ from matrixd.storage import (
     room_state,
     rooms,
     stripped_state,
+    timeline_breaks,
     timeline_gaps,
     users,
 )
@@ -194,6 +195,7 @@ class _Import:
             if event_id not in known or known[event_id].is_outlier or known[event_id].room_nid != self._room_nid
         ]
         timeline_gaps.open_all(tx, [(self._room_nid, event_id, event_nid) for event_id in missing], self._now_ms)
+        timeline_breaks.insert(tx, [(self._room_nid, pos)])
         read_marks.advance(
             tx, [ReadMark(self._user_nid, self._room_nid, read_marks.UNTHREADED, pos, self._room.unread)]
         )
@@ -267,7 +269,7 @@ class _Import:
             redacted=None,
             joined_count=counts[0],
             invited_count=counts[1],
-            has_gap=True,
+            follows_break=True,
         )
 
 
