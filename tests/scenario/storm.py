@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.client import MatrixClient
@@ -55,7 +55,9 @@ class Deeds:
     def __post_init__(self) -> None:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._deeds: list[tuple[int, Callable[[MatrixClient], None]]] = [
+
+    def _choices(self) -> Sequence[tuple[int, Callable[[MatrixClient], None]]]:
+        return (
             (12, self._say),
             (4, self._topic),
             (6, self._custom_state),
@@ -68,7 +70,7 @@ class Deeds:
             (4, self._join),
             (3, self._leave),
             (2, self._redact),
-        ]
+        )
 
     def start(self) -> Deeds:
         """Begins."""
@@ -83,7 +85,7 @@ class Deeds:
         assert not self.problems, self.problems
 
     def _run(self) -> None:
-        weights, deeds = zip(*self._deeds, strict=True)
+        weights, deeds = zip(*self._choices(), strict=True)
         try:
             while not self._stopping.wait(self.chance.uniform(0.0, 0.06)):
                 (deed,) = self.chance.choices(deeds, weights)
@@ -157,6 +159,24 @@ class Deeds:
         if self.acknowledged:
             event_id = self.chance.choice(sorted(self.acknowledged))
             self._done(actor.redact(self.room_id, event_id, expect=None), makes_event=True)
+
+
+@dataclass
+class Visits(Deeds):
+    """What those of a server who come and go do in a room that has nobody else of this server: each first one who
+    comes joins through another server, and with the last one the server leaves."""
+
+    via: str = ""
+
+    def _choices(self) -> Sequence[tuple[int, Callable[[MatrixClient], None]]]:
+        return ((4, self._say), (1, self._custom_state), (3, self._join), (2, self._leave), (1, self._wait))
+
+    def _join(self, _actor: MatrixClient) -> None:
+        visitor = self.chance.choice(self.crowd.others)
+        self._done(visitor.join(self.room_id, query={"via": self.via}, expect=None))
+
+    def _wait(self, _actor: MatrixClient) -> None:
+        time.sleep(0.2)
 
 
 class Weather:

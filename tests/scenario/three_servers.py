@@ -21,10 +21,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.scenario.storm import Crowd, Deeds, Weather
+from tests.scenario.storm import Crowd, Deeds, Visits, Weather
 from tests.support import database, run
 from tests.support.client import MatrixClient
-from tests.support.federation.copies import Copy, missing, read_copies, wait_until, wait_until_same
+from tests.support.federation.copies import (
+    Copy,
+    different_state,
+    missing,
+    read_copies,
+    wait_until,
+    wait_until_same,
+)
 from tests.support.federation.servers import FederatedServer, Servers, federated
 
 SERVERS = 3
@@ -66,19 +73,25 @@ class Trial:
         room_id = _room(crowds, version)
         before = wait_until_same(servers, room_id, within_s=JOIN_WITHIN_S, known_before=_everything(servers, room_id))
         known_before = frozenset().union(*(copy.events for copy in before))
+        inn = _inn(crowds, version)
         everybody = [client.user_id for crowd in crowds for client in crowd.others]
         deeds = [Deeds(crowd, everybody, room_id, random.Random(chance.random())).start() for crowd in crowds]
+        innkeeper = crowds[0].server.server_name
+        visits = [Visits(crowd, everybody, inn, random.Random(chance.random()), via=innkeeper) for crowd in crowds[1:]]
+        for visit in visits:
+            visit.start()
         weather = Weather(servers, random.Random(chance.random()))
         self.story = weather.story
         weather.rage(self.storm_s)
-        for each in deeds:
+        for each in (*deeds, *visits):
             each.stop()
-        for crowd in crowds:
-            # Its connections may be of a server that was killed.
-            crowd.admin.close()
+        for client in (client for crowd in crowds for client in crowd.clients):
+            # Its connection may be one to a server that was killed.
+            client.close()
         began = time.monotonic()
         self._is_calm(servers, crowds, deeds, room_id, known_before)
-        self._summarise(version, deeds, room_id, servers, time.monotonic() - began)
+        self._visitors_agree(servers, crowds, inn)
+        self._summarise(version, [*deeds, *visits], room_id, servers, time.monotonic() - began)
 
     def _is_calm(
         self, servers: Servers, crowds: list[Crowd], deeds: list[Deeds], room_id: str, known_before: frozenset[str]
@@ -98,6 +111,20 @@ class Trial:
         copies = wait_until_same(servers, room_id, within_s=CALM_WITHIN_S, known_before=known_before)
         for crowd, copy in zip(crowds, copies, strict=True):
             _clients_see(crowd.admin, room_id, copy)
+
+    def _visitors_agree(self, servers: Servers, crowds: list[Crowd], inn: str) -> None:
+        # Whoever came or left did so for both servers.
+        copies = wait_until(servers, inn, partial(_memberships, crowds), CALM_WITHIN_S)
+        there = [
+            (crowd, next(client for client in crowd.clients if copies[0].membership(client.user_id) == "join"))
+            for crowd in crowds
+            if any(copies[0].membership(client.user_id) == "join" for client in crowd.clients)
+        ]
+        present = [crowd.server for crowd, _ in there]
+        for _, client in (*there, there[0]):
+            said = frozenset([client.say(inn, "is anybody else here?")])
+            wait_until(present, inn, partial(_not_heard, said), CALM_WITHIN_S)
+        wait_until(present, inn, different_state, CALM_WITHIN_S)
 
     def _summarise(
         self, version: str, deeds: list[Deeds], room_id: str, servers: Servers, calm_after_s: float
@@ -146,6 +173,28 @@ def _room(crowds: list[Crowd], version: str) -> str:
             if client is not creator:
                 client.join(room_id, query={"via": via})
     return room_id
+
+
+def _inn(crowds: list[Crowd], version: str) -> str:
+    # Where users of the other servers come and go: only the first server always has somebody there.
+    levels = {"state_default": 0, "events_default": 0}
+    return crowds[0].admin.create_room(
+        preset="public_chat", room_version=version, power_level_content_override=levels
+    )
+
+
+def _memberships(crowds: list[Crowd], copies: list[Copy]) -> list[str]:
+    inn = copies[0]
+    return [
+        f"{client.user_id}: {own.membership(client.user_id)} at home, {inn.membership(client.user_id)} at the inn"
+        for crowd, own in zip(crowds, copies, strict=True)
+        for client in crowd.clients
+        if own.membership(client.user_id) != inn.membership(client.user_id)
+    ]
+
+
+def _not_heard(said: frozenset[str], copies: list[Copy]) -> list[str]:
+    return [f"{copy.server_name} has not heard {said - copy.accepted()}" for copy in copies if said - copy.accepted()]
 
 
 def _everything(servers: Servers, room_id: str) -> frozenset[str]:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matrixd.storage.engines.base import Mode
 from matrixd.storage.transaction import Transaction
@@ -14,7 +15,7 @@ from tests.support.federation.servers import FederatedServer
 
 StateKey = tuple[str, str]
 _EVENTS = """
-    SELECT e.event_id, e.type, u.user_id, k.state_key, e.pos, e.verdict, e.depth FROM events e
+    SELECT e.event_id, e.type, u.user_id, k.state_key, e.pos, e.verdict, e.depth, e.json FROM events e
     JOIN rooms r ON r.room_nid = e.room_nid JOIN users u ON u.user_nid = e.sender_nid
     LEFT JOIN state_keys k ON k.key_nid = e.key_nid WHERE r.room_id = ?"""
 _STATE = """
@@ -33,6 +34,7 @@ class StoredMark:
     pos: int | None
     verdict: str | None
     depth: int
+    membership: str | None = None
 
     @property
     def is_accepted(self) -> bool:
@@ -49,6 +51,11 @@ class Copy:
     state: Mapping[StateKey, str]
     extremities: frozenset[str]
     gaps: int
+
+    def membership(self, user_id: str) -> str:
+        """A user's membership in the current state; 'leave' when there is none."""
+        event_id = self.state.get(("m.room.member", user_id))
+        return (self.events[event_id].membership or "leave") if event_id else "leave"
 
     def accepted(self) -> frozenset[str]:
         """The IDs of the timeline's events."""
@@ -84,10 +91,20 @@ def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozen
 
 def differences(copies: Sequence[Copy], known_before: frozenset[str] = frozenset()) -> list[str]:
     """Why the copies are not the same room; empty when they are."""
-    found = [*_different_state(copies), *missing(copies, frozenset(), known_before)]
+    found = [*different_state(copies), *missing(copies, frozenset(), known_before)]
+    return found + [f"{copy.server_name} has {copy.gaps} gaps" for copy in copies if copy.gaps]
+
+
+def different_state(copies: Sequence[Copy]) -> list[str]:
+    """How the current state and the ends of the copies differ."""
+    found = []
+    for key in sorted(frozenset().union(*(copy.state for copy in copies))):
+        ids = [copy.state.get(key) for copy in copies]
+        if len(set(ids)) > 1:
+            said = ", ".join(f"{copy.server_name} {event_id}" for copy, event_id in zip(copies, ids, strict=True))
+            found.append(f"state {key}: {said}")
     if len({copy.extremities for copy in copies}) > 1:
         found += [f"{copy.server_name} ends in {sorted(copy.extremities)}" for copy in copies]
-    found += [f"{copy.server_name} has {copy.gaps} gaps" for copy in copies if copy.gaps]
     return found
 
 
@@ -117,14 +134,6 @@ def wait_until(
         time.sleep(0.1)
 
 
-def _different_state(copies: Sequence[Copy]) -> Iterable[str]:
-    for key in sorted(frozenset().union(*(copy.state for copy in copies))):
-        ids = [copy.state.get(key) for copy in copies]
-        if len(set(ids)) > 1:
-            said = ", ".join(f"{copy.server_name} {event_id}" for copy, event_id in zip(copies, ids, strict=True))
-            yield f"state {key}: {said}"
-
-
 def _described(event_id: str, copies: Sequence[Copy]) -> str:
     mark = next((copy.events[event_id] for copy in copies if event_id in copy.events), None)
     if mark is None:
@@ -133,13 +142,19 @@ def _described(event_id: str, copies: Sequence[Copy]) -> str:
 
 
 def _copy(tx: Transaction, server_name: str, room_id: str) -> Copy:
-    events = {row[0]: StoredMark(*row[1:]) for row in tx.all(_EVENTS, (room_id,))}
+    events = dict(map(_mark, tx.all(_EVENTS, (room_id,))))
     state = {(row[0], row[1]): row[2] for row in tx.all(_STATE, (room_id,))}
     room = tx.one("SELECT extremities, room_nid FROM rooms WHERE room_id = ?", (room_id,))
     if room is None:
         return Copy(server_name, {}, {}, frozenset(), 0)
     gaps = tx.one("SELECT COUNT(*) FROM timeline_gaps WHERE room_nid = ?", (room[1],))
     return Copy(server_name, events, state, frozenset(json.loads(room[0])), int(gaps[0]) if gaps else 0)
+
+
+def _mark(row: tuple[Any, ...]) -> tuple[str, StoredMark]:
+    event_id, event_type, sender, state_key, pos, verdict, depth, text = row
+    membership = json.loads(text)["content"].get("membership")
+    return event_id, StoredMark(event_type, sender, state_key, pos, verdict, depth, membership)
 
 
 def _read(place: DatabasePlace, function: Callable[[Transaction], Copy]) -> Copy:
