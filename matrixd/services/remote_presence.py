@@ -3,7 +3,6 @@
 https://spec.matrix.org/v1.19/server-server-api/#presence
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +45,7 @@ class RemotePresence:
         self._clock = clock
         self._timer = timer
         #: User's number -> what was announced last, and when it is over; the one that was heard of last is at the end.
-        self._users: OrderedDict[int, tuple[PresenceRow, float]] = OrderedDict()
+        self._users: dict[int, tuple[PresenceRow, float]] = {}
         self._alarm = Alarm(timer, self._expire)
 
     def find(self, user_nid: int) -> PresenceRow | None:
@@ -75,10 +74,9 @@ class RemotePresence:
         until = self._timer.seconds() + TIMEOUT_S
         changed = []
         for row in rows:
-            known = self.find(row.user_nid)
+            known = self._users.pop(row.user_nid, None)
             self._users[row.user_nid] = row, until
-            self._users.move_to_end(row.user_nid)
-            if known is None or _shown(known) != _shown(row):
+            if known is None or _shown(known[0]) != _shown(row):
                 changed.append(row)
         while len(self._users) > MAX_USERS:
             changed += self._drop_oldest()
@@ -96,7 +94,7 @@ class RemotePresence:
         self._announce(gone)
 
     def _drop_oldest(self) -> list[PresenceRow]:
-        _, (row, _) = self._users.popitem(last=False)
+        row, _ = self._users.pop(next(iter(self._users)))
         return [] if row.state == "offline" else [_offline(row)]
 
     def _announce(self, rows: Sequence[PresenceRow]) -> None:

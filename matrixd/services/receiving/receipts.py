@@ -3,7 +3,6 @@
 https://spec.matrix.org/v1.19/server-server-api/#receipts
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -52,8 +51,8 @@ class ReceiptEdus:
         self._receipts = receipts
         self._acls = acls
         self._background = background
-        #: Event ID -> receipts.
-        self._early: OrderedDict[str, list[RemoteReceipt]] = OrderedDict()
+        #: Event ID -> receipts, at most `MAX_EARLY` of them; those last that came last.
+        self._early: dict[str, list[RemoteReceipt]] = {}
         self._early_count = 0
         feed.subscribe(EventRow, self._on_event)
 
@@ -79,11 +78,10 @@ class ReceiptEdus:
                     refuse(problem)
 
     def _keep(self, receipt: RemoteReceipt) -> None:
-        self._early.setdefault(receipt.event_id, []).append(receipt)
-        self._early.move_to_end(receipt.event_id)
+        self._early[receipt.event_id] = [*self._early.pop(receipt.event_id, ()), receipt]
         self._early_count += 1
         while self._early_count > MAX_EARLY:
-            self._early_count -= len(self._early.popitem(last=False)[1])
+            self._early_count -= len(self._early.pop(next(iter(self._early))))
 
     def _on_event(self, row: EventRow) -> None:
         waiting = self._early.pop(row.event.event_id, None)
