@@ -50,7 +50,8 @@ class Copy:
     events: Mapping[str, StoredMark]
     state: Mapping[StateKey, str]
     extremities: frozenset[str]
-    gaps: int
+    #: IDs of events that others follow on, and that are not here.
+    gaps: frozenset[str]
 
     def membership(self, user_id: str) -> str:
         """A user's membership in the current state; 'leave' when there is none."""
@@ -92,7 +93,10 @@ def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozen
 def differences(copies: Sequence[Copy], known_before: frozenset[str] = frozenset()) -> list[str]:
     """Why the copies are not the same room; empty when they are."""
     found = [*different_state(copies), *missing(copies, frozenset(), known_before)]
-    return found + [f"{copy.server_name} has {copy.gaps} gaps" for copy in copies if copy.gaps]
+    for copy in copies:
+        if copy.gaps - known_before:
+            found.append(f"{copy.server_name} waits for {sorted(copy.gaps - known_before)}")
+    return found
 
 
 def different_state(copies: Sequence[Copy]) -> list[str]:
@@ -146,9 +150,9 @@ def _copy(tx: Transaction, server_name: str, room_id: str) -> Copy:
     state = {(row[0], row[1]): row[2] for row in tx.all(_STATE, (room_id,))}
     room = tx.one("SELECT extremities, room_nid FROM rooms WHERE room_id = ?", (room_id,))
     if room is None:
-        return Copy(server_name, {}, {}, frozenset(), 0)
-    gaps = tx.one("SELECT COUNT(*) FROM timeline_gaps WHERE room_nid = ?", (room[1],))
-    return Copy(server_name, events, state, frozenset(json.loads(room[0])), int(gaps[0]) if gaps else 0)
+        return Copy(server_name, {}, {}, frozenset(), frozenset())
+    gaps = tx.all("SELECT missing_id FROM timeline_gaps WHERE room_nid = ?", (room[1],))
+    return Copy(server_name, events, state, frozenset(json.loads(room[0])), frozenset(row[0] for row in gaps))
 
 
 def _mark(row: tuple[Any, ...]) -> tuple[str, StoredMark]:

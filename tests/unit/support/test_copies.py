@@ -13,9 +13,9 @@ def _mark(pos: int | None = 1, verdict: str | None = None) -> StoredMark:
 
 
 def _copy(
-    name: str, events: dict[str, StoredMark], state: dict[StateKey, str] | None = None, end: str = "$a", gaps: int = 0
+    name: str, events: dict[str, StoredMark], state: dict[StateKey, str] | None = None, end: str = "$a", *gaps: str
 ) -> Copy:
-    return Copy(name, events, state or {}, frozenset([end]), gaps)
+    return Copy(name, events, state or {}, frozenset([end]), frozenset(gaps))
 
 
 def test_the_same_copies_do_not_differ() -> None:
@@ -43,11 +43,11 @@ def test_what_must_be_there_may_be_nowhere() -> None:
 
 def test_state_ends_and_gaps_differ() -> None:
     events = {"$a": _mark(), "$b": _mark()}
-    here, there = _copy(HERE, events, {TOPIC: "$a"}), _copy(THERE, events, {TOPIC: "$b"}, "$b", 2)
+    here, there = _copy(HERE, events, {TOPIC: "$a"}), _copy(THERE, events, {TOPIC: "$b"}, "$b", "$c")
     assert differences([here, there]) == [
         "state ('m.room.topic', ''): here $a, there $b",
         "here ends in ['$a']",
         "there ends in ['$b']",
-        "there has 2 gaps",
+        "there waits for ['$c']",
     ]
     assert differences([here, _copy(THERE, events)]) == ["state ('m.room.topic', ''): here $a, there None"]
