@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matrixd.core.errors import MatrixError, NotCanonical
@@ -33,8 +33,11 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGES = 5_000
 MAX_TYPE_BYTES = 255
 
-#: Destination -> content of its m.direct_to_device.
-_Edus = dict[str, dict[str, Any]]
+#: Characters of the messages of one EDU, if it has several: a transaction has up to 100, and must fit a request.
+MAX_EDU = 60_000
+
+#: Destination and content of each m.direct_to_device.
+_Edus = Sequence[tuple[str, dict[str, Any]]]
 
 
 class DeliveredMessages:
@@ -89,7 +92,7 @@ class ToDevice:
     def _store(self, tx: Transaction, device_nid: int, key: str, local: Outgoing, remote: _Edus) -> int:
         if not transactions.note(tx, device_nid, key, self._clock.now_ms()):
             return 0
-        for destination, content in remote.items():
+        for destination, content in remote:
             self._outbox.store_edu(tx, [destination], "m.direct_to_device", content)
         return deliver(tx, local)
 
@@ -100,23 +103,35 @@ class ToDevice:
         if sum(map(len, messages.values())) > MAX_MESSAGES:
             raise MatrixError(413, "M_TOO_LARGE", f"'messages' must not have more than {MAX_MESSAGES} messages.")
         local: dict[str, dict[str, str]] = {}
-        remote: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        remote: defaultdict[str, _Parts] = defaultdict(_Parts)
         for user_id, by_device in messages.items():
             destination = domain_of(validate_user_id(user_id, "A user in 'messages'"))
             texts = {device: _written(sender, event_type, device, content) for device, content in by_device.items()}
             if destination == self._server_name:
                 local[user_id] = texts
-            elif by_device:
-                remote[destination][user_id] = by_device
-        return local, {
-            destination: {
-                "sender": sender,
-                "type": event_type,
-                "message_id": self._new_message_id(),
-                "messages": of_users,
-            }
-            for destination, of_users in remote.items()
-        }
+                continue
+            for device_id, text in texts.items():
+                remote[destination].add(user_id, device_id, by_device[device_id], len(text))
+        return local, [
+            (destination, {"sender": sender, "type": event_type, "message_id": self._new_message_id(), "messages": part})
+            for destination, parts in remote.items()
+            for part in parts.parts
+        ]
+
+
+class _Parts:
+    """The messages to the users of one server, in parts that fit into an EDU."""
+
+    def __init__(self) -> None:
+        self.parts: list[dict[str, dict[str, Any]]] = []
+        self._size = MAX_EDU
+
+    def add(self, user_id: str, device_id: str, content: Any, size: int) -> None:
+        if self._size + size > MAX_EDU:
+            self.parts.append({})
+            self._size = 0
+        self._size += size
+        self.parts[-1].setdefault(user_id, {})[device_id] = content
 
 
 def _written(sender: str, event_type: str, device_id: str, content: object) -> str:

@@ -121,6 +121,13 @@ def test_messages_to_other_servers_wait_in_the_outbox(inbox: Inbox) -> None:
     assert inbox.stored() == 0
 
 
+def test_many_messages_to_another_server_are_several_edus(inbox: Inbox) -> None:
+    inbox.send({ROB: {f"D{n}": {"n": n, "long": "x" * 25_000} for n in range(5)}})
+    contents = [content for _, content in inbox.world.stored()]
+    assert [list(content["messages"][ROB]) for content in contents] == [["D0", "D1"], ["D2", "D3"], ["D4"]]
+    assert [content["message_id"] for content in contents] == ["m1", "m2", "m3"]
+
+
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [

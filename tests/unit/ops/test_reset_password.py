@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from matrixd.ops import reset_password
-from matrixd.storage import access_tokens, accounts, devices, refresh_tokens, users
+from matrixd.storage import access_tokens, accounts, device_list_changes, devices, refresh_tokens, to_device, users
 from matrixd.storage.transaction import Transaction
 from matrixd.util.exit_codes import Exit
 from matrixd.util.passwords import is_password
@@ -37,6 +37,20 @@ def sessions(tx: Transaction) -> tuple[int, bool, bool]:
     return len(known), access_tokens.by_hash(tx, b"a0") is not None, refresh_tokens.by_hash(tx, b"r1") is not None
 
 
+def wait_for_phone(tx: Transaction) -> None:
+    """Let a message wait for the phone, and nobody wait to hear of the devices."""
+    phone = devices.by_id(tx, account(tx).user_nid, "PHONE")
+    assert phone
+    to_device.insert(tx, [to_device.Message(phone.user_nid, phone.device_nid, "", "{}")])
+    device_list_changes.told(tx, device_list_changes.untold(tx, 10))
+
+
+def left_behind(tx: Transaction) -> tuple[int, list[str]]:
+    """How many messages wait, and of which devices other servers are still to be told."""
+    waiting = tx.all("SELECT * FROM to_device_inbox") + tx.all("SELECT * FROM to_device_load")
+    return len(waiting), [device.device_id for device in device_list_changes.untold(tx, 10) if not device.exists]
+
+
 def write_config(directory: Path, place: DatabasePlace) -> Path:
     options = {
         "server_name": "test.example",
@@ -55,9 +69,11 @@ def test_the_password_changes_and_logins_are_kept_or_ended(db: OpenDatabase, tmp
     assert reset_password.main(["alice", "-p", "new", "--keep-logins", *common]) == Exit.OK
     assert is_password("new", db.read(account).password_hash or "", "hot")
     assert db.read(sessions) == (2, True, True)
+    db.write(wait_for_phone)
     assert reset_password.main([ALICE, "-p", "newer", "--logout", *common]) == Exit.OK
     assert is_password("newer", db.read(account).password_hash or "", "hot")
     assert db.read(sessions) == (0, False, False)
+    assert db.read(left_behind) == (0, ["LAPTOP", "PHONE"])
     printed = capsys.readouterr().out
     assert "Logins are kept." in printed
     assert "Logged out: 2 devices." in printed
