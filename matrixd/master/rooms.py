@@ -20,6 +20,7 @@ from matrixd.http.client.room_state_change import RoomStateChange
 from matrixd.http.client.room_upgrades import RoomUpgradeEndpoints
 from matrixd.http.kit.route import Route
 from matrixd.master.frame import Frame, Job
+from matrixd.master.remote_rooms import RemoteRooms
 from matrixd.queries.public_rooms import PublicRooms
 from matrixd.services.aliases import Aliases
 from matrixd.services.canonical_aliases import CanonicalAliases
@@ -36,6 +37,7 @@ from matrixd.services.moved_settings import MovedSettings
 from matrixd.services.publishing import Publishing
 from matrixd.services.redaction_limits import RedactionLimits
 from matrixd.services.removing import Removing
+from matrixd.services.restricted_joins import RestrictedJoins
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.services.room_rules import RoomRules
@@ -76,14 +78,14 @@ class _Membership:
     knocking: Knocking
 
 
-def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes) -> Rooms:
+def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes, remote: RemoteRooms) -> Rooms:
     """Build it and serve it."""
     config, database = frame.config, frame.database
     frame.limiters["message"] = RateLimiter(config.ratelimits.message)
     server_name = config.server.server_name
     profiles = MemberProfiles(database, frame.feed, frame.budget)
     moved = MovedSettings(database).copy
-    members = _membership(frame, heads, lanes, profiles, moved)
+    members = _membership(frame, heads, lanes, profiles, moved, remote)
     aliases = Aliases(
         database, frame.clock, server_name, heads, lanes, RoomRules(config.rooms.alias_creation_rules),
         config.rooms.require_membership_for_aliases,
@@ -131,17 +133,18 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes) -> Rooms:
 
 
 def _membership(
-    frame: Frame, heads: RoomHeads, lanes: RoomLanes, profiles: MemberProfiles, moved: Moved
+    frame: Frame, heads: RoomHeads, lanes: RoomLanes, profiles: MemberProfiles, moved: Moved, remote: RemoteRooms
 ) -> _Membership:
     config, limits = frame.config, frame.config.ratelimits
     per_user = _limit(frame, limits.joins_local, "You join rooms too often")
     return _Membership(
         Joining(
-            heads, lanes, profiles, frame.is_local, config.rooms.allow_per_room_profiles, per_user,
+            heads, lanes, profiles, RestrictedJoins(heads, frame.is_local), remote.joining, frame.is_local,
+            config.rooms.allow_per_room_profiles, per_user,
             _limit(frame, limits.joins_per_room, "Too many users join this room"), moved,
         ),
         Inviting(
-            frame.database, heads, lanes, frame.is_local,
+            frame.database, heads, lanes, remote.inviting, frame.is_local,
             InviteLimits(
                 _limit(frame, limits.invites_per_room, "This room invites too many users"),
                 _limit(frame, limits.invites_per_user, "The user is invited too often"),
@@ -149,9 +152,9 @@ def _membership(
             ),
             InviteRules(config.rooms.block_non_admin_invites, config.profiles.include_profile_data_on_invite),
         ),
-        Leaving(frame.database, heads, lanes),
+        Leaving(frame.database, heads, lanes, remote.leaving),
         Removing(lanes),
-        Knocking(heads, lanes, profiles, per_user),
+        Knocking(heads, lanes, profiles, remote.knocking, per_user),
     )
 
 

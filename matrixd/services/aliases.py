@@ -1,7 +1,9 @@
 """Room aliases: making, looking up and removing them. https://spec.matrix.org/v1.19/client-server-api/#room-aliases"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from matrixd.core.content import history_visibility
 from matrixd.core.errors import MatrixError, RuleViolation
@@ -30,8 +32,23 @@ logger = logging.getLogger(__name__)
 _CANONICAL = (canonical_aliases.TYPE, "")
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A room, and servers that are said to be in it, the best first."""
+
+    room_id: str
+    servers: Sequence[str] = ()
+
+
+class OtherDirectories(Protocol):
+    """The directories of other servers."""
+
+    async def locate(self, alias: str) -> Located:
+        """The room of an alias of another server. Raises M_NOT_FOUND, 502 M_UNKNOWN."""
+
+
 class Aliases:
-    """The directory of this server's aliases."""
+    """The directory of this server's aliases; `others` are those of the other servers."""
 
     def __init__(
         self,
@@ -42,7 +59,9 @@ class Aliases:
         lanes: RoomLanes,
         rules: RoomRules,
         require_membership: bool,
+        others: OtherDirectories | None = None,
     ) -> None:
+        self._others = others
         self._database = database
         self._clock = clock
         self._server_name = server_name
@@ -52,15 +71,22 @@ class Aliases:
         self._require_membership = require_membership
 
     async def room_id(self, room_id_or_alias: str) -> str:
-        """The ID of a room that a client named by its ID or by an alias.
+        """The ID of a room that a client named by its ID or by an alias. Raises as `locate`."""
+        return (await self.locate(room_id_or_alias)).room_id
 
-        Raises M_INVALID_PARAM for what is neither, M_NOT_FOUND for an unknown alias.
+    async def locate(self, room_id_or_alias: str) -> Located:
+        """A room that a client named by its ID or by an alias, of this server or of another, which is asked then.
+
+        Raises M_INVALID_PARAM for what is neither, M_NOT_FOUND for an unknown alias, 502 M_UNKNOWN if the server of the
+        alias does not answer.
         """
         if is_room_id(room_id_or_alias):
-            return room_id_or_alias
+            return Located(room_id_or_alias)
         if not is_room_alias(room_id_or_alias):
             raise MatrixError(400, "M_INVALID_PARAM", "'roomIdOrAlias' is neither a room ID nor a room alias.")
-        return (await self.look_up(room_id_or_alias)).room_id
+        if self._others is not None and domain_of(room_id_or_alias) != self._server_name:
+            return await self._others.locate(room_id_or_alias)
+        return Located((await self.look_up(room_id_or_alias)).room_id)
 
     async def look_up(self, alias: str) -> Alias:
         """The room of an alias. Raises M_INVALID_PARAM, M_NOT_FOUND."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from matrixd.config.rooms import RoomsConfig
 from matrixd.core.errors import MatrixError, RuleViolation
+from matrixd.core.identifiers import domain_of
 from matrixd.core.versions import ROOM_VERSIONS, RoomVersion
 from matrixd.queries.authentication import Requester
 from matrixd.services import new_room
@@ -39,7 +40,10 @@ class RoomRequest:
 
 
 class RoomCreation:
-    """Makes rooms, each in one transaction with its alias and its invites: a room is whole or not there."""
+    """Makes rooms, each in one transaction with its alias and its invites: a room is whole or not there.
+
+    Only users of other servers are invited afterwards, as their servers have to sign that.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class RoomCreation:
         self._per_user.check(creator)
         extra = {"is_direct": True} if request.is_direct else {}
         invites = await self._inviting.contents(requester, wishes.invite, extra, None)
+        others = {user_id: invites.pop(user_id) for user_id in wishes.invite if not self._is_local(user_id)}
         drafts += [member_draft(creator, user_id, content) for user_id, content in invites.items()]
 
         def also(tx: Transaction, room_id: str) -> None:
@@ -88,10 +93,16 @@ class RoomCreation:
                 self._publishing.change(room_id, True)(tx)
 
         try:
-            return (await self._lanes.create(version, room_id, drafts, also))[0]
+            made, _ = await self._lanes.create(version, room_id, drafts, also)
         except RuleViolation as error:
             sentence = f"The room cannot begin like this: {error}."
             raise MatrixError(400, "M_INVALID_ROOM_STATE", sentence) from error
+        if others:
+            await self._inviting.invite_from_elsewhere(creator, made, others)
+        return made
+
+    def _is_local(self, user_id: str) -> bool:
+        return domain_of(user_id) == self._server_name
 
     def _version(self, identifier: str | None) -> RoomVersion:
         version = ROOM_VERSIONS.get(self._config.default_room_version if identifier is None else identifier)

@@ -11,6 +11,7 @@ from matrixd.services import member_profiles
 from matrixd.services.invite_permission import check_invitable
 from matrixd.services.limits import Limit
 from matrixd.services.membership import member_draft, send_member
+from matrixd.services.remote_inviting import RemoteInviting
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.services.suspension import refuse_suspended
@@ -38,13 +39,14 @@ class InviteRules:
 
 
 class Inviting:
-    """Invites users of this server."""
+    """Invites users, of this server and of others."""
 
     def __init__(
         self,
         database: Database,
         heads: RoomHeads,
         lanes: RoomLanes,
+        remote: RemoteInviting,
         is_local: Callable[[str], bool],
         limits: InviteLimits,
         rules: InviteRules,
@@ -52,6 +54,7 @@ class Inviting:
         self._database = database
         self._heads = heads
         self._lanes = lanes
+        self._remote = remote
         self._is_local = is_local
         self._limits = limits
         self._rules = rules
@@ -59,7 +62,8 @@ class Inviting:
     async def invite(self, requester: Requester, room_id: str, user_id: str, extra: Mapping[str, Any]) -> str:
         """Invite a user; the ID of the event, or of that by which the user is invited already.
 
-        Raises M_FORBIDDEN, M_INVITE_BLOCKED, M_NOT_FOUND for a user who does not exist, M_LIMIT_EXCEEDED.
+        Raises M_FORBIDDEN, M_INVITE_BLOCKED, M_NOT_FOUND for a user who does not exist, M_LIMIT_EXCEEDED; for a user of
+        another server what that says, and 502 M_UNKNOWN if it cannot be asked.
         """
         self._check_may_invite(requester)
         validate_user_id(user_id, "user_id")
@@ -68,7 +72,20 @@ class Inviting:
             return standing
         contents = await self.contents(requester, [user_id], extra, room_id)
         draft = member_draft(requester.user_id, user_id, contents[user_id])
-        return await send_member(self._lanes, room_id, draft)
+        if self._is_local(user_id):
+            return await send_member(self._lanes, room_id, draft)
+        return await self._remote.invite(room_id, draft)
+
+    async def invite_from_elsewhere(
+        self, inviter: str, room_id: str, contents: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Invite users of other servers, by user ID, with `contents`, to a room that was just made.
+
+        What becomes of them does not undo the room: the log says who could not be invited. Whoever is invited to a
+        room should be so before something is said there; but nobody waits long for a server that does not answer.
+        """
+        drafts = [member_draft(inviter, user_id, content) for user_id, content in contents.items()]
+        await self._remote.invite_all(room_id, drafts)
 
     async def _standing_invite(self, inviter: str, room_id: str, user_id: str) -> str | None:
         mine, theirs = ("m.room.member", inviter), ("m.room.member", user_id)
@@ -94,20 +111,20 @@ class Inviting:
         self._check_may_invite(requester)
         for user_id in user_ids:
             validate_user_id(user_id, "invite")
-            if not self._is_local(user_id):
-                sentence = f"{user_id} is a user of another server: these cannot be invited yet."
-                raise MatrixError(403, "M_FORBIDDEN", sentence)
         if not user_ids:
             return {}
-        profiles = await self._database.read(_profiles_of_invitable, user_ids)
+        local = [user_id for user_id in user_ids if self._is_local(user_id)]
+        profiles = await self._database.read(_profiles_of_invitable, local)
         if room_id is not None:
             self._limits.per_room.check(room_id)
         for user_id in user_ids:
             self._limits.per_issuer.check(requester.user_id)
             self._limits.per_user.check(user_id)
         return {
-            user_id: {**extra, **(profile if self._rules.with_profile else {}), "membership": "invite"}
-            for user_id, profile in profiles.items()
+            user_id: {
+                **extra, **(profiles.get(user_id, {}) if self._rules.with_profile else {}), "membership": "invite"
+            }
+            for user_id in user_ids
         }
 
     def _check_may_invite(self, requester: Requester) -> None:

@@ -1,29 +1,29 @@
 """Joining rooms. https://spec.matrix.org/v1.19/client-server-api/#joining-rooms"""
 
-import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matrixd.core.content import allowed_rooms, guests_may_join, join_rule, predecessor
+from matrixd.core.content import guests_may_join, predecessor
 from matrixd.core.errors import MatrixError
 from matrixd.core.event import Event
-from matrixd.core.power import PowerLevels, creators, level_map
 from matrixd.queries.authentication import Requester
 from matrixd.services.limits import Limit
 from matrixd.services.member_profiles import FIELDS, MemberProfiles
 from matrixd.services.membership import member_draft, send_member
-from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
+from matrixd.services.remote_joining import RemoteJoining, takes_part
+from matrixd.services.restricted_joins import JOIN_RULES, Condition, RestrictedJoins
+from matrixd.services.room_head import RoomHead, RoomHeads
 from matrixd.services.room_lanes import Draft, RoomLanes
 from matrixd.services.suspension import refuse_suspended
+from matrixd.storage.engines.base import Unavailable
 
 #: Takes a user's number, a user ID, the ID of a room, and that of the one in its place.
 Moved = Callable[[int, str, str, str], Awaitable[None]]
 
 _GUEST_ACCESS = ("m.room.guest_access", "")
-_JOIN_RULES = ("m.room.join_rules", "")
-#: How many rooms of a restricted room's conditions are looked at.
-_MAX_CONDITIONS = 100
+#: How often it is looked again whether this server is in a room, when others joined it meanwhile.
+_MAX_LOOKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Joining:
         heads: RoomHeads,
         lanes: RoomLanes,
         profiles: MemberProfiles,
+        restricted: RestrictedJoins,
+        remote: RemoteJoining,
         is_local: Callable[[str], bool],
         allow_per_room_profiles: bool,
         per_user: Limit,
@@ -56,6 +58,8 @@ class Joining:
         self._heads = heads
         self._lanes = lanes
         self._profiles = profiles
+        self._restricted = restricted
+        self._remote = remote
         self._is_local = is_local
         self._allow_per_room_profiles = allow_per_room_profiles
         self._per_user = per_user
@@ -68,34 +72,47 @@ class Joining:
         room_id: str,
         extra: Mapping[str, Any],
         third_party: ThirdPartySigned | None = None,
+        servers: Sequence[str] = (),
     ) -> None:
         """Join a room; for who is in it already, nothing happens. `extra` goes into the member event.
 
-        Raises M_NOT_FOUND for a room that this server does not know, M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN,
-        M_LIMIT_EXCEEDED.
+        A room that this server is not in is joined through one that is; `servers` are those that the client names.
+        Raises M_NOT_FOUND for a room of which nobody knows, M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN, M_LIMIT_EXCEEDED,
+        and what other servers say.
         """
         refuse_suspended(requester)
-        head = await self._head(requester, room_id)
+        head = await self._head(requester, room_id, extra, servers)
         if head.membership(requester.user_id) != "join":
-            await self._enter(requester, head, extra, third_party)
+            await self._enter(requester, head, extra, third_party, servers)
 
     async def enter(self, requester: Requester, room_id: str, extra: Mapping[str, Any]) -> str:
         """As `join`, but a member's event is replaced by one with `extra`. The ID of the member event."""
         refuse_suspended(requester)
-        head = await self._head(requester, room_id)
+        head = await self._head(requester, room_id, extra, ())
         if head.membership(requester.user_id) != "join":
-            return await self._enter(requester, head, extra, None)
+            return await self._enter(requester, head, extra, None, ())
         draft = member_draft(requester.user_id, requester.user_id, await self._content(requester, extra))
         return await send_member(self._lanes, room_id, draft)
 
-    async def _head(self, requester: Requester, room_id: str) -> RoomHead:
-        try:
-            return await self._heads.get(
-                room_id, [("m.room.member", requester.user_id), _GUEST_ACCESS, _JOIN_RULES]
-            )
-        except UnknownRoom:
-            sentence = f"This server knows no room {room_id}, and does not yet ask others."
-            raise MatrixError(404, "M_NOT_FOUND", sentence) from None
+    async def _head(
+        self, requester: Requester, room_id: str, extra: Mapping[str, Any], servers: Sequence[str]
+    ) -> RoomHead:
+        """The head of a room that this server is in, if need be since now, and through its servers, with the user."""
+        user_id = requester.user_id
+        keys = [("m.room.member", user_id), _GUEST_ACCESS, JOIN_RULES]
+        for _ in range(_MAX_LOOKS):
+            head = await self._heads.find(room_id, keys)
+            if head is not None and takes_part(head, user_id):
+                return head
+            if requester.is_guest:
+                sentence = "Guests may not join rooms that nobody else of this server is in."
+                raise MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", sentence)
+            content = await self._content(requester, extra)
+            if await self._remote.join(user_id, room_id, content, servers):
+                head = await self._heads.get(room_id, keys)
+                await self._tell_moved(requester, head)
+                return head
+        raise Unavailable("the room is busy")
 
     async def _enter(
         self,
@@ -103,6 +120,7 @@ class Joining:
         head: RoomHead,
         extra: Mapping[str, Any],
         third_party: ThirdPartySigned | None,
+        servers: Sequence[str],
     ) -> str:
         user_id = requester.user_id
         self._check_open(requester, head)
@@ -112,8 +130,14 @@ class Joining:
         drafts = []
         if third_party is not None and head.membership(user_id) != "invite":
             drafts.append(await self._third_party_invite(user_id, head, third_party))
-        else:
-            content.update(await self._authorisation(user_id, head))
+        elif self._restricted.applies(head, user_id):
+            authoriser = await self._authoriser(user_id, head)
+            if authoriser is None:
+                others = [*servers, *sorted(head.servers, key=lambda server: -head.servers[server])]
+                event_id = await self._remote.join_vouched(user_id, head.room_id, content, others)
+                await self._tell_moved(requester, head)
+                return event_id
+            content["join_authorised_via_users_server"] = authoriser
 
         def check(current: RoomHead) -> None:
             # The room may have been closed to guests while the limits and the profile were looked at.
@@ -121,10 +145,13 @@ class Joining:
 
         draft = Draft(user_id, "m.room.member", content, state_key=user_id, check=check, reads=(_GUEST_ACCESS,))
         sent = await self._lanes.send(head.room_id, [*drafts, draft])
+        await self._tell_moved(requester, head)
+        return sent[-1].event_id
+
+    async def _tell_moved(self, requester: Requester, head: RoomHead) -> None:
         before = predecessor(_create(head))
         if before is not None:
-            await self._moved(requester.user_nid, user_id, before.room_id, head.room_id)
-        return sent[-1].event_id
+            await self._moved(requester.user_nid, requester.user_id, before.room_id, head.room_id)
 
     def _check_open(self, requester: Requester, head: RoomHead) -> None:
         if head.blocked:
@@ -140,46 +167,20 @@ class Joining:
             extra = {name: value for name, value in extra.items() if name not in FIELDS}
         return {**await self._profiles.of(requester.user_id), **extra, "membership": "join"}
 
-    async def _authorisation(self, user_id: str, head: RoomHead) -> dict[str, str]:
-        """What a restricted room wants in the event of somebody who is not invited.
+    async def _authoriser(self, user_id: str, head: RoomHead) -> str | None:
+        """A user of this server who can let the user into a restricted room; None if only another server might.
 
         https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
         """
-        rules = head.state(_JOIN_RULES)
-        rule = join_rule(rules)
-        auth = head.version.auth
-        if head.membership(user_id) == "invite" or not (
-            (rule == "restricted" and auth.restricted) or (rule == "knock_restricted" and auth.knock_restricted)
-        ):
-            return {}
-        for room_id in allowed_rooms(rules)[:_MAX_CONDITIONS]:
-            if await self._is_in(user_id, room_id):
-                return {"join_authorised_via_users_server": await self._authoriser(head)}
-        raise MatrixError(
-            403, "M_FORBIDDEN", "You are in none of the rooms and spaces whose members may join this room."
-        )
-
-    async def _is_in(self, user_id: str, room_id: str) -> bool:
-        try:
-            head = await self._heads.get(room_id, [("m.room.member", user_id)])
-        except UnknownRoom:
-            return False
-        return head.membership(user_id) == "join"
-
-    async def _authoriser(self, head: RoomHead) -> str:
-        """A user of this server who is in the room and may invite."""
-        local = await self._heads.local_joined(head)
-        power_levels = head.state(("m.room.power_levels", ""))
-        powers = PowerLevels(_create(head), power_levels)
-        # Those who are named come first: they are few, and likely to have the level.
-        users = power_levels.content.get("users") if power_levels is not None else None
-        named = sorted(creators(powers.create) | level_map(head.version.power_level_format, users).keys())
-        for user_id in itertools.chain(named, local):
-            if user_id in local and self._is_local(user_id) and powers.can_invite(user_id):
-                return user_id
-        raise MatrixError(
-            403, "M_FORBIDDEN", "Nobody of this server who is in the room may invite, so nobody can let you in."
-        )
+        condition = await self._restricted.condition(head, user_id)
+        authoriser = await self._restricted.authoriser(head) if condition is Condition.MET else None
+        if authoriser is not None or (head.servers and condition is not Condition.FAILED):
+            return authoriser
+        if condition is Condition.MET:
+            sentence = "Nobody of this server who is in the room may invite, so nobody can let you in."
+        else:
+            sentence = "You are in none of the rooms and spaces whose members may join this room."
+        raise MatrixError(403, "M_FORBIDDEN", sentence)
 
     async def _third_party_invite(self, user_id: str, head: RoomHead, signed: ThirdPartySigned) -> Draft:
         """The invite of the user by whoever invited the third-party ID.

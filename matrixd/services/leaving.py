@@ -10,7 +10,8 @@ from typing import Any
 from matrixd.core.errors import MatrixError, RuleViolation
 from matrixd.services.batches import in_batches
 from matrixd.services.membership import member_draft, send_member
-from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
+from matrixd.services.remote_leaving import RemoteLeaving
+from matrixd.services.room_head import RoomHead, RoomHeads
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.storage import room_members, rooms, users
 from matrixd.storage.database import Database
@@ -25,33 +26,31 @@ _MEMBERSHIPS = ("join", "invite", "knock")
 class Leaving:
     """Takes users out of rooms at their own wish."""
 
-    def __init__(self, database: Database, heads: RoomHeads, lanes: RoomLanes) -> None:
+    def __init__(self, database: Database, heads: RoomHeads, lanes: RoomLanes, remote: RemoteLeaving) -> None:
         self._database = database
         self._heads = heads
         self._lanes = lanes
+        self._remote = remote
 
     async def leave(self, user_id: str, room_id: str, extra: Mapping[str, Any]) -> str:
         """Leave a room; the ID of the event by which the user is out of it.
 
+        Of a room that this server is not in, an invite is declined or a knock taken back, whoever can be told of it.
+
         To leave a room that one has left changes nothing. Raises M_FORBIDDEN for those who were never in the room,
         known or not, or are banned from it.
         """
-        out = await self._event_outside(user_id, room_id)
-        if out is not None:
-            return out
-        draft = member_draft(user_id, user_id, {**extra, "membership": "leave"})
-        return await send_member(self._lanes, room_id, draft)
-
-    async def _event_outside(self, user_id: str, room_id: str) -> str | None:
         key = ("m.room.member", user_id)
-        try:
-            head = await self._heads.get(room_id, [key])
-        except UnknownRoom:
-            raise _not_in(room_id) from None
+        head = await self._heads.find(room_id, [key])
+        if head is None or not head.is_resident:
+            return await self._remote.leave(user_id, room_id, extra)
         event = head.state(key)
         if event is None:
             raise _not_in(room_id)
-        return event.event_id if event.membership == "leave" else None
+        if event.membership == "leave":
+            return event.event_id
+        draft = member_draft(user_id, user_id, {**extra, "membership": "leave"})
+        return await send_member(self._lanes, room_id, draft)
 
     async def leave_all_rooms(self, user_id: str) -> None:
         """Take a user out of all rooms, and decline all invites; for an account that ends.
@@ -64,9 +63,12 @@ class Leaving:
 
     async def _leave_or_log(self, user_id: str, room_id: str) -> None:
         try:
-            await self._lanes.send(
-                room_id, [member_draft(user_id, user_id, {"membership": "leave"}, check=_is_present(user_id))]
-            )
+            head = await self._heads.find(room_id)
+            if head is None or not head.is_resident:
+                await self._remote.leave(user_id, room_id, {})
+                return
+            draft = member_draft(user_id, user_id, {"membership": "leave"}, check=_is_present(user_id))
+            await self._lanes.send(room_id, [draft])
         except (RuleViolation, MatrixError) as error:
             logger.warning("%s could not be taken out of %s: %s", user_id, room_id, error)
 

@@ -274,6 +274,13 @@ class RoomHeads:
                 if not head.missing(keys):
                     return head
 
+    async def find(self, room_id: str, keys: Collection[StateKey] = ()) -> RoomHead | None:
+        """The head of a room, or None for one that this server does not know."""
+        try:
+            return await self.get(room_id, keys)
+        except UnknownRoom:
+            return None
+
     async def local_joined(self, head: RoomHead) -> set[str]:
         """The joined users of this server."""
         if head.local_joined is None:

@@ -20,13 +20,21 @@ from matrixd.core.streams import Stream
 from matrixd.http.kit.dispatch import Dispatcher, Raw
 from matrixd.http.kit.route import Router
 from matrixd.master.frame import Frame
+from matrixd.master.remote_rooms import Ours, Receiving, RemoteRooms, build_remote_rooms
 from matrixd.master.rooms import build_rooms
 from matrixd.queries.authentication import Authenticator, Requester, token_hash
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.event_effects import EventEffects
+from matrixd.services.out_of_band import OutOfBand
 from matrixd.services.persister import Persister
+from matrixd.services.receiving.anchors import Anchors
+from matrixd.services.receiving.auth_events import AuthEvents
+from matrixd.services.receiving.outside_rooms import OutsideRooms
+from matrixd.services.receiving.pdu_checks import PduChecks
+from matrixd.services.receiving.placing import Placing
+from matrixd.services.receiving.receiver import Receiver
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.storage import access_tokens, accounts, devices, room_state, rooms, users
@@ -38,10 +46,12 @@ from tests.support.clock import TestClock
 from tests.support.database import DatabasePlace, OpenDatabase
 from tests.support.exchange import Answer
 from tests.support.openapi import Specification
+from tests.support.rooms_elsewhere import Keys, Network, NoHistory, Threads
 
 T = TypeVar("T")
 
 SERVER_NAME = "test.example"
+KEY = SigningKey.from_seed("1", b"x" * 32)
 NO_LIMIT = "{per_second: 1000000, burst_count: 1000000}"
 OPTIONS = f"""
 rc_message: {NO_LIMIT}
@@ -63,7 +73,9 @@ class RoomServer:
         options: str = "",
         specification: Specification | None = None,
         budget_bytes: int = 50_000_000,
+        network: Network | None = None,
     ) -> None:
+        self.network = network or Network()
         base = directory / "homeserver.yaml"
         if not base.exists():
             generate(NewServer(SERVER_NAME, base, directory, directory))
@@ -94,14 +106,36 @@ class RoomServer:
         self.heads = RoomHeads(database, budget, self.frame.is_local)
         self._event_ids = iter(range(committed.get("events", 0), 1_000_000))
         effects = EventEffects(SERVER_NAME, self.heads, MemberRulesets(database, feed, budget))
+        persister = Persister(database, self.clock)
         self.lanes = RoomLanes(
-            SERVER_NAME, SigningKey.from_seed("1", b"x" * 32), self.heads, Persister(database, self.clock), database,
-            effects, self.clock, lambda: f"$event{next(self._event_ids)}:{SERVER_NAME}",
+            SERVER_NAME, KEY, self.heads, persister, database, effects, self.clock, self._new_event_id
         )
-        self.rooms = build_rooms(self.frame, self.heads, self.lanes)
+        self.rooms = build_rooms(self.frame, self.heads, self.lanes, self._remote_rooms(effects, persister))
         self.dispatcher = Dispatcher(
             Router(self.frame.routes["client"]), authenticator, self.frame.limiters, self.clock,
             lambda requester, ip, agent: None,
+        )
+
+    def _new_event_id(self) -> str:
+        return f"$event{next(self._event_ids)}:{SERVER_NAME}"
+
+    def _remote_rooms(self, effects: EventEffects, persister: Persister) -> RemoteRooms:
+        database, frame = self.db.database, self.frame
+        key_ring = Keys({SERVER_NAME: KEY})
+        self.checks = PduChecks(key_ring, Threads())
+        history = NoHistory()
+        auth_events = AuthEvents(database, self.checks, history)
+        self.out_of_band = OutOfBand(database, self.heads)
+        self.receiver = Receiver(
+            database, self.heads, self.checks, auth_events,
+            Anchors(database, self.checks, auth_events, history, self.clock),
+            Placing(database, self.heads, persister, effects, frame.budget), history,
+            OutsideRooms(database, self.out_of_band, frame.is_local), self.clock,
+        )
+        return build_remote_rooms(
+            frame, self.heads, self.lanes, self.network,
+            Receiving(self.checks, key_ring, self.receiver, self.out_of_band),
+            Ours(SERVER_NAME, KEY, self._new_event_id),
         )
 
     def restarted(self) -> RoomServer:
@@ -109,7 +143,9 @@ class RoomServer:
         self.close()
         for _ in range(100):
             try:
-                return RoomServer(self.place, self.directory, specification=self.specification)
+                return RoomServer(
+                    self.place, self.directory, specification=self.specification, network=self.network
+                )
             except Claimed:
                 # PostgreSQL has not noticed yet that the connection, and its claim, are gone.
                 time.sleep(0.05)

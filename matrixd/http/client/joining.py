@@ -9,7 +9,7 @@ from matrixd.core.errors import MatrixError
 from matrixd.core.identifiers import validate_room_id
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route
-from matrixd.services.aliases import Aliases
+from matrixd.services.aliases import Aliases, Located
 from matrixd.services.joining import Joining, ThirdPartySigned
 from matrixd.services.membership import checked_extra
 
@@ -36,16 +36,22 @@ class JoiningEndpoints:
 
     async def join_by_id(self, call: Call) -> object:
         """Join a room."""
-        return await self._join(call, validate_room_id(call.path("roomId"), "roomId"))
+        return await self._join(call, Located(validate_room_id(call.path("roomId"), "roomId")))
 
     async def join(self, call: Call) -> object:
         """Join a room that may be named by an alias."""
-        return await self._join(call, await self._aliases.room_id(call.path("roomIdOrAlias")))
+        return await self._join(call, await self._aliases.locate(call.path("roomIdOrAlias")))
 
-    async def _join(self, call: Call, room_id: str) -> object:
+    async def _join(self, call: Call, room: Located) -> object:
         body = call.json_object()
-        await self._joining.join(call.requester, room_id, checked_extra(body), _third_party(body))
-        return {"room_id": room_id}
+        servers = [*servers_named(call), *room.servers]
+        await self._joining.join(call.requester, room.room_id, checked_extra(body), _third_party(body), servers)
+        return {"room_id": room.room_id}
+
+
+def servers_named(call: Call) -> list[str]:
+    """The servers that a client says are in the room: `via`, and `server_name`, its older name."""
+    return [*call.query_all("via"), *call.query_all("server_name")]
 
 
 def _third_party(body: Mapping[str, Any]) -> ThirdPartySigned | None:

@@ -1,5 +1,6 @@
 """`POST /knock/{roomIdOrAlias}`."""
 
+from matrixd.http.client.joining import servers_named
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Route
 from matrixd.services.aliases import Aliases
@@ -26,6 +27,7 @@ class KnockingEndpoints:
     async def knock(self, call: Call) -> object:
         """Knock on a room."""
         extra = {name: value for name, value in checked_extra(call.json_object()).items() if name == "reason"}
-        room_id = await self._aliases.room_id(call.path("roomIdOrAlias"))
-        await self._knocking.knock(call.requester, room_id, extra)
-        return {"room_id": room_id}
+        room = await self._aliases.locate(call.path("roomIdOrAlias"))
+        servers = [*servers_named(call), *room.servers]
+        await self._knocking.knock(call.requester, room.room_id, extra, servers)
+        return {"room_id": room.room_id}

@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+
 #: Takes the events of an answer one by one, as they are read: whether it is of the state (else of the auth chain), PDU.
-TakePdu = Callable[[bool, Mapping[str, Any]], None]
+#: If it returns a Deferred, the next should come only when that has fired.
+TakePdu = Callable[[bool, Mapping[str, Any]], "Deferred[None] | None"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ are, what is encrypted does not reach all of them, and nobody would know. They c
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred
 
@@ -14,6 +13,7 @@ from matrixd.net.errors import RemoteError
 from matrixd.services.handshakes.peers import JoinPeers
 from matrixd.services.handshakes.servers import UselessAnswer
 from matrixd.services.remote_joins.checking import SnapshotChecks
+from matrixd.services.remote_joins.departures import Departures
 from matrixd.services.remote_joins.filling import Filling
 from matrixd.services.remote_joins.staging import Staging, TooManyEvents
 from matrixd.services.remote_joins.states import State
@@ -34,10 +34,8 @@ _LONGEST_PAUSE_MS = 6 * 60 * 60 * 1000
 #: Tries: about three days.
 _MAX_TRIES = 20
 
-#: Takes a room ID and users of this server: takes them out of the room.
-TakeAllOut = Callable[[str, Sequence[str]], Awaitable[object]]
-#: Takes a room ID and users of this server: tells the room that they have left it.
-TellGone = Callable[[str, Sequence[str]], Awaitable[object]]
+#: What the room is told when this server's users leave it because nobody tells who is in it.
+_REASON = "No server told who is in the room."
 
 
 class Completion:
@@ -49,16 +47,14 @@ class Completion:
         peers: JoinPeers,
         checks: SnapshotChecks,
         filling: Filling,
-        take_all_out: TakeAllOut,
-        tell_gone: TellGone,
+        departures: Departures,
         clock: Clock,
     ) -> None:
         self._database = database
         self._peers = peers
         self._checks = checks
         self._filling = filling
-        self._take_all_out = take_all_out
-        self._tell_gone = tell_gone
+        self._departures = departures
         self._clock = clock
         # Rooms that are worked on, with those who wait for the end of that; bounded by the joins that are not complete.
         self._under_way: dict[str, list[Deferred[None]]] = {}
@@ -102,7 +98,7 @@ class Completion:
         assert join.event_id is not None, "the room was imported"
         gone = await self._filling.run(join.room_id, join.event_id)
         if gone:
-            await self._tell_gone(join.room_id, gone)
+            await self._departures.from_room(join.room_id, gone)
 
     async def _fetch(self, join: RemoteJoin) -> str | None:
         """Get the state before the join from the first server that has it; what is wrong if none has."""
@@ -136,7 +132,8 @@ class Completion:
         if join.tries + 1 >= _MAX_TRIES:
             logger.warning("nobody tells who is in %s; this server's users leave it. %s", join.room_id, error)
             await self._end(join, error)
-            await self._take_all_out(join.room_id, await self._database.read(_local_users, join.room_id))
+            local = await self._database.read(_local_users, join.room_id)
+            await self._departures.from_room(join.room_id, local, _REASON)
             return
         now_ms = self._clock.now_ms()
         pause_ms = min(_FIRST_PAUSE_MS * 2**join.tries, _LONGEST_PAUSE_MS)

@@ -4,7 +4,7 @@ One room has one machine, whoever wants to join it: others wait until it is over
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from matrixd.services.handshakes.servers import UselessAnswer, in_turn
 from matrixd.services.handshakes.template import Wanted
 from matrixd.services.remote_joins.checking import SnapshotChecks
 from matrixd.services.remote_joins.completion import Completion
+from matrixd.services.remote_joins.departures import Departures
 from matrixd.services.remote_joins.handshake import Joined, JoinHandshake
 from matrixd.services.remote_joins.room_import import AlreadyInRoom, RoomImport, Snapshot
 from matrixd.services.remote_joins.staging import Staging, TooManyEvents
@@ -39,11 +40,6 @@ PATIENCE_S = 120.0
 #: A join that has not come further for so long is given up at a restart, in milliseconds: its user has forgotten it.
 _STALE_MS = 60 * 60 * 1000
 
-#: Takes a user ID, a room ID and servers: has one of these take the user out of the room.
-TakeOut = Callable[[str, str, Sequence[str]], Awaitable[object]]
-#: Takes a room ID and users of this server: tells the room that they have left it.
-TellGone = Callable[[str, Sequence[str]], Coroutine[Any, Any, object]]
-
 
 @dataclass(slots=True)
 class _Running:
@@ -63,8 +59,7 @@ class RemoteJoins:
         checks: SnapshotChecks,
         room_import: RoomImport,
         completion: Completion,
-        take_out: TakeOut,
-        tell_gone: TellGone,
+        departures: Departures,
         clock: Clock,
         timer: IReactorTime,
     ) -> None:
@@ -73,8 +68,7 @@ class RemoteJoins:
         self._checks = checks
         self._import = room_import
         self._completion = completion
-        self._take_out = take_out
-        self._tell_gone = tell_gone
+        self._departures = departures
         self._clock = clock
         self._timer = timer
         # Bounded by the limit on how often users join.
@@ -151,7 +145,7 @@ class RemoteJoins:
             self._end(running, room_id, error)
             if attempt.taken_by:
                 # They have the user in the room; this server, and the user, do not.
-                await self._take_out(join.user_id, room_id, attempt.taken_by)
+                await self._departures.from_servers(room_id, join.user_id, attempt.taken_by)
         except Unavailable as error:
             # What is stored stays as it is; it is gone on with when the database is back.
             self._end(running, room_id, error)
@@ -166,7 +160,9 @@ class RemoteJoins:
         else:
             self._end(running, room_id, None)
             if imported.gone:
-                in_background(f"telling {room_id} who has left", self._tell_gone(room_id, imported.gone))
+                in_background(
+                    f"telling {room_id} who has left", self._departures.from_room(room_id, imported.gone)
+                )
             if imported.is_partial:
                 await self._completion.run(room_id)
 
@@ -175,7 +171,7 @@ class RemoteJoins:
         await self._database.write(_abandon, join.room_id, sentence, self._clock.now_ms())
         self._end(running, join.room_id, MatrixError(504, "M_UNKNOWN", sentence))
         if join.resident is not None:
-            await self._take_out(join.user_id, join.room_id, [join.resident])
+            await self._departures.from_servers(join.room_id, join.user_id, [join.resident])
 
     def _end(self, running: _Running, room_id: str, error: Exception | None) -> None:
         if self._running.get(room_id) is running:

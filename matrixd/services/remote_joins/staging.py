@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from matrixd.storage import remote_join_pdus
 from matrixd.storage.database import Database
@@ -31,39 +32,44 @@ class Staging:
         self._room_id = room_id
         self._seq = 0
         self._rows: list[StagedPdu] = []
-        # A write begins when the one before has ended: they queue in order, and each is one commit.
-        self._writing: list[Deferred[None]] = []
+        #: The newest write: they are done in their order.
+        self._writing: Deferred[None] | None = None
+        self._failure: Failure | None = None
 
     async def clear(self) -> None:
         """Drop what is left of an earlier answer."""
         while await self._database.write(remote_join_pdus.clear, self._room_id, 5 * _CHUNK):
             pass
 
-    def take(self, in_state: bool, pdu: Mapping[str, Any]) -> None:
-        """Keep an event. Raises TooManyEvents."""
+    def take(self, in_state: bool, pdu: Mapping[str, Any]) -> "Deferred[None] | None":
+        """Keep an event. Raises TooManyEvents. The Deferred says when there is room for more."""
         self._seq += 1
         if self._seq > MAX_PDUS:
             raise TooManyEvents
         self._rows.append(StagedPdu(_depth(pdu), self._seq, in_state, _text(pdu)))
-        if len(self._rows) >= _CHUNK:
-            self._write()
+        if len(self._rows) < _CHUNK:
+            return None
+        before = self._writing
+        self._write()
+        return before
 
     async def finish(self) -> None:
         """Wait until all is stored."""
-        self._write()
-        writing, self._writing = self._writing, []
-        for written in writing:
-            await written
+        if self._rows:
+            self._write()
+        if self._writing is not None:
+            await self._writing
+        if self._failure is not None:
+            self._failure.raiseException()
 
     def _write(self) -> None:
-        if self._rows:
-            rows, self._rows = self._rows, []
-            self._writing = [written for written in self._writing if not _has_succeeded(written)]
-            self._writing.append(self._database.write(remote_join_pdus.insert, self._room_id, rows))
+        rows, self._rows = self._rows, []
+        self._writing = self._database.write(remote_join_pdus.insert, self._room_id, rows)
+        self._writing.addErrback(self._note)
 
-
-def _has_succeeded(written: "Deferred[None]") -> bool:
-    return written.called and written.result is None
+    def _note(self, failure: Failure) -> None:
+        # Whoever takes the events for us has nothing to do with it.
+        self._failure = failure
 
 
 def _depth(pdu: Mapping[str, Any]) -> int:
