@@ -19,8 +19,8 @@ from matrixd.storage.database import Database
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
 
-#: Messages of one EDU that are looked at.
-MAX_MESSAGES = 10_000
+#: Users and messages, together, that one EDU may have.
+MAX_MESSAGES = 20_000
 
 
 class _Content(Struct):
@@ -65,8 +65,8 @@ class DirectToDeviceEdus:
         if not fits(form.type, MAX_STRING_BYTES) or not fits(form.message_id, MAX_STRING_BYTES):
             refuse(f"'type' and 'message_id' must have at most {MAX_STRING_BYTES} bytes and no NUL")
             return None
-        if sum(map(len, form.messages.values())) > MAX_MESSAGES:
-            refuse(f"'messages' must not have more than {MAX_MESSAGES} messages")
+        if len(form.messages) + sum(map(len, form.messages.values())) > MAX_MESSAGES:
+            refuse(f"'messages' must not have more than {MAX_MESSAGES} users and messages")
             return None
         return _Checked(form.message_id, Outgoing(origin, self._messages(form, refuse)))
 

@@ -39,22 +39,23 @@ class PresenceEdus:
 
     async def receive(self, origin: str, contents: Sequence[Mapping[str, Any]], refuse: Refuse) -> None:
         """See `EduType`."""
-        newest: dict[str, RemoteUpdate] = {}
-        for content in contents:
-            pushed = decoded(content, _Content, refuse)
-            for entry in () if pushed is None else pushed.push:
-                update = decoded(entry, _Update, refuse)
-                if update is None:
-                    continue
-                if len(newest) >= MAX_UPDATES:
-                    refuse(f"more than {MAX_UPDATES} users are not looked at")
-                    break
-                if not is_of(update.user_id, origin) or not fits(update.status_msg or "", MAX_STATUS_BYTES):
-                    refuse("'user_id' must be a user of the server, and 'status_msg' of 4096 bytes at most")
-                    continue
-                newest[update.user_id] = RemoteUpdate(
-                    update.user_id, update.presence, update.status_msg, update.last_active_ago,
-                    update.currently_active,
-                )  # fmt: skip
+        pushes = [decoded(content, _Content, refuse) for content in contents]
+        entries = [entry for pushed in pushes if pushed is not None for entry in pushed.push[: MAX_UPDATES + 1]]
+        if len(entries) > MAX_UPDATES:
+            refuse(f"more than {MAX_UPDATES} users are not looked at")
+        found = [_checked(origin, entry, refuse) for entry in entries[:MAX_UPDATES]]
+        newest = {update.user_id: update for update in found if update is not None}
         if newest:
             await self._presence.receive(list(newest.values()))
+
+
+def _checked(origin: str, entry: Any, refuse: Refuse) -> RemoteUpdate | None:
+    update = decoded(entry, _Update, refuse)
+    if update is None:
+        return None
+    if not is_of(update.user_id, origin) or not fits(update.status_msg or "", MAX_STATUS_BYTES):
+        refuse(f"'user_id' must be a user of the server, and 'status_msg' of {MAX_STATUS_BYTES} bytes at most")
+        return None
+    return RemoteUpdate(
+        update.user_id, update.presence, update.status_msg, update.last_active_ago, update.currently_active
+    )

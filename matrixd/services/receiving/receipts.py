@@ -18,8 +18,9 @@ from matrixd.storage.receipts import READ
 from matrixd.storage.rows import EventRow
 from matrixd.util.background import in_background
 
-#: Receipts of one transaction that are looked at.
+#: Receipts of one transaction that are looked at, and rooms.
 MAX_RECEIPTS = 2_000
+MAX_ROOMS = 500
 #: Receipts that are kept until their event comes; the oldest go first.
 MAX_EARLY = 2_000
 
@@ -59,9 +60,10 @@ class ReceiptEdus:
     async def receive(self, origin: str, contents: Sequence[Mapping[str, Any]], refuse: Refuse) -> None:
         """See `EduType`."""
         found: list[RemoteReceipt] = []
-        for room_id, by_type in (pair for content in contents for pair in content.items()):
-            if len(found) >= MAX_RECEIPTS:
-                refuse(f"more than {MAX_RECEIPTS} receipts are not looked at")
+        rooms = (pair for content in contents for pair in content.items())
+        for number, (room_id, by_type) in enumerate(rooms):
+            if len(found) >= MAX_RECEIPTS or number >= MAX_ROOMS:
+                refuse(f"more than {MAX_RECEIPTS} receipts, or {MAX_ROOMS} rooms, are not looked at")
                 break
             by_user = by_type.get(READ) if isinstance(by_type, Mapping) else None
             if not is_room_id(room_id) or not isinstance(by_user, Mapping):

@@ -13,6 +13,7 @@ from matrixd.queries.receipts import Receipts as ReceiptQueries
 from matrixd.queries.typing import Typing as TypingQueries
 from matrixd.services import remote_presence, typing
 from matrixd.services.receipts import Receipts
+from matrixd.services.receiving import presence as presence_edus
 from matrixd.services.receiving import receipts as receipt_edus
 from matrixd.services.receiving.edus import MAX_EDUS, Edus, Refuse
 from matrixd.services.receiving.presence import PresenceEdus
@@ -179,6 +180,15 @@ def test_of_a_great_many_receipts_the_first_are_taken(world: World, monkeypatch:
     assert set(here.seen()[here.events[0]]["m.read"]) == {ROB, second}
 
 
+def test_of_a_great_many_rooms_the_first_are_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipt_edus, "MAX_ROOMS", 2)
+    here = ReceiptWorld(world)
+    good = {"m.read": {ROB: {"event_ids": [here.events[0]], "data": {"ts": 1}}}}
+    empty: dict[str, Any] = {"!a": {"m.read": {}}, "!b": {"m.read": {}}}
+    assert "2 rooms" in world.receive(here.edus, {**empty, "!room": good})[0]
+    assert here.seen() == {}
+
+
 # --- Presence
 
 
@@ -246,6 +256,12 @@ def test_wrong_presence_costs_the_others_nothing(world: World) -> None:
     assert len(here.says(*wrong, ONLINE)) == len(wrong)
     assert [row.user_id for row in here.announced] == [ROB]
     assert len(world.receive(here.edus, {"push": 7}, {})) == 2
+
+
+def test_of_a_great_many_users_the_first_are_looked_at(world: World) -> None:
+    here = PresenceWorld(world)
+    assert len(here.says(ONLINE, *([7] * 1_000_000))) == presence_edus.MAX_UPDATES
+    assert [row.user_id for row in here.announced] == [ROB]
 
 
 def test_nothing_is_kept_of_who_shares_no_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
