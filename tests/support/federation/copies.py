@@ -81,8 +81,8 @@ def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozen
     all need to have: what was said before they joined.
     """
     found = []
-    accepted = frozenset().union(*(copy.accepted() for copy in copies)) - known_before
-    for event_id in sorted(accepted | wanted):
+    accepted = frozenset().union(*(copy.accepted() for copy in copies))
+    for event_id in sorted((accepted | wanted) - known_before):
         for copy in copies:
             mark = copy.events.get(event_id)
             if mark is None or not (mark.is_accepted or mark.verdict == "soft_failed"):
