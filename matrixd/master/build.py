@@ -32,6 +32,7 @@ from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
 from matrixd.queries.space_hierarchy import nobody
 from matrixd.queries.user_rooms import UserRoomsIndex
+from matrixd.services.auth_edge_index import AuthEdgeIndex
 from matrixd.services.event_effects import EventEffects
 from matrixd.services.handshakes.asking import FederationPeers
 from matrixd.services.persister import Persister
@@ -132,6 +133,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     frame.jobs.append(Job("the expiry of accounts' tokens and sessions", _MINUTE, accounts.expiry.run))
     frame.jobs.append(Job("writing when users were last seen", _MINUTE, accounts.last_seen.flush))
     frame.jobs.append(Job("the expiry of transaction IDs", 60 * _MINUTE, lambda: _expire_transactions(frame)))
+    frame.at_start.append(AuthEdgeIndex(frame.database).fill)
     frame.jobs.append(Job("removing what was read", 60 * _MINUTE, ReadCleanup(frame.database).run))
     frame.jobs.append(Job("leaving the rooms of ended accounts", 60 * _MINUTE, accounts.deactivation.resume))
     frame.at_stop.append(accounts.last_seen.flush)

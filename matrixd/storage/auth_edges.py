@@ -7,6 +7,7 @@ state, which state resolution asks of a handful of events while the state may ha
 from collections.abc import Collection, Iterable
 
 from matrixd.storage.event_state import EventState
+from matrixd.storage.stored_event import StoredEvent, select
 from matrixd.storage.transaction import Transaction
 
 #: Naming events that are looked at at once.
@@ -57,3 +58,14 @@ def _holds_one(tx: Transaction, event_nids: list[int], state: EventState, confli
             asked[key_nid].append(event_nid)
     held = state.nids(tx, asked)
     return any(held.get(key_nid) in candidates for key_nid, candidates in asked.items())
+
+
+def filled_up_to(tx: Transaction) -> int:
+    """The number of the newest event whose edges are sure to be noted, of those stored before there was this index."""
+    row = tx.one("SELECT value FROM counters WHERE name = 'auth_edges'")
+    return 0 if row is None else int(row[0])
+
+
+def state_after(tx: Transaction, event_nid: int, limit: int) -> list[StoredEvent]:
+    """The next state events by number."""
+    return select(tx, "e.event_nid > ? AND e.key_nid IS NOT NULL ORDER BY e.event_nid LIMIT ?", (event_nid, limit))
