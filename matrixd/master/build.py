@@ -27,6 +27,7 @@ from matrixd.master.rooms import build_rooms
 from matrixd.master.spaces import serve_spaces
 from matrixd.master.syncing import build_reads, serve_sync
 from matrixd.master.user_data import UserData, build_user_data
+from matrixd.net.remote_peers import RemotePeers
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
@@ -34,7 +35,6 @@ from matrixd.queries.space_hierarchy import nobody
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.auth_edge_index import AuthEdgeIndex
 from matrixd.services.event_effects import EventEffects
-from matrixd.services.handshakes.asking import FederationPeers
 from matrixd.services.persister import Persister
 from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.room_head import RoomHeads
@@ -111,7 +111,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     lanes = _lanes(frame, heads, persister, effects)
     federation = build_federation(frame, heads, persister, effects)
     remote_rooms = build_remote_rooms(
-        frame, heads, lanes, FederationPeers(federation.client),
+        frame, heads, lanes, RemotePeers(federation.client),
         Receiving(federation.checks, federation.keys, federation.receiver, federation.out_of_band),
         Ours(config.server.server_name, federation.signing_key, _new_event_id(config.server.server_name)),
     )

@@ -1,9 +1,15 @@
 """Fields of other servers' answers: each has the type that the specification gives, or the answer is of no use."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from matrixd.net.errors import FailureKind, RemoteError
+
+T = TypeVar("T")
+
+_MAX_PROBLEM = 300
 
 
 def objects(destination: str, answer: Any, name: str, most: int, *, required: bool = True) -> list[Mapping[str, Any]]:
@@ -28,6 +34,32 @@ def mapping(destination: str, answer: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise bad_answer(destination, f"'{name}' must be an object")
     return found
+
+
+def text(destination: str, answer: Any, name: str, most: int, *, required: bool = True) -> str | None:
+    """A string of at most `most` characters; None if it lacks and is not `required`. Raises RemoteError(BAD_ANSWER)."""
+    found = whole(destination, answer).get(name)
+    if found is None and not required:
+        return None
+    if not isinstance(found, str) or len(found) > most:
+        raise bad_answer(destination, f"'{name}' must be a string of at most {most} characters")
+    return found
+
+
+def flag(destination: str, answer: Any, name: str) -> bool:
+    """A boolean; false if it lacks. Raises RemoteError(BAD_ANSWER)."""
+    found = whole(destination, answer).get(name, False)
+    if not isinstance(found, bool):
+        raise bad_answer(destination, f"'{name}' must be true or false")
+    return found
+
+
+def shaped(destination: str, answer: Any, shape: type[T]) -> T:
+    """The answer as a structure of msgspec. Raises RemoteError(BAD_ANSWER) with the place of what does not fit."""
+    try:
+        return msgspec.convert(answer, shape)
+    except msgspec.ValidationError as error:
+        raise bad_answer(destination, str(error)[:_MAX_PROBLEM]) from None
 
 
 def whole(destination: str, answer: Any) -> Mapping[str, Any]:

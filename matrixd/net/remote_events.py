@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matrixd.net import answer_fields as fields
+from matrixd.net.event_stream import MAX_STATE_BYTES, STATE_S, EventStream, TakePdu
 from matrixd.net.federation_client import FederationClient
 from matrixd.net.paths import path_of
 
-#: What the state of a room may have, with its auth chain.
+#: Events of the state of a room, and of its auth chain; what is longer must be taken by `stream_state`.
 MAX_STATE = 500_000
-MAX_STATE_BYTES = 512 * 1024 * 1024
 MAX_CHAIN = 100_000
+#: A million IDs of events, and of whole events as many as may be in memory at once.
+_MAX_IDS_BYTES = 64 * 1024 * 1024
+_MAX_HELD_BYTES = 96 * 1024 * 1024
 _MAX_PAGE = 1_000
-_STATE_SECONDS = 300.0
 
 Pdu = Mapping[str, Any]
 
@@ -38,7 +40,7 @@ class RemoteEvents:
         """The IDs of the state before an event, and of that state's auth chain."""
         answer = await self._client.get(
             destination, path_of("/_matrix/federation/v1/state_ids/{}", room_id), [("event_id", event_id)],
-            max_bytes=MAX_STATE_BYTES, timeout_s=_STATE_SECONDS,
+            max_bytes=_MAX_IDS_BYTES, timeout_s=STATE_S,
         )
         return (
             fields.strings(destination, answer, "pdu_ids", MAX_STATE),
@@ -47,19 +49,33 @@ class RemoteEvents:
 
     async def state(self, destination: str, room_id: str, event_id: str) -> tuple[Sequence[Pdu], Sequence[Pdu]]:
         """The state before an event, and that state's auth chain."""
-        answer = await self._client.get(
+        state: list[Pdu] = []
+        chain: list[Pdu] = []
+
+        def take(in_state: bool, pdu: Pdu) -> None:
+            found = state if in_state else chain
+            if len(found) >= MAX_STATE:
+                raise fields.bad_answer(destination, f"there are more than {MAX_STATE} events")
+            found.append(pdu)
+
+        await self.stream_state(destination, room_id, event_id, take, _MAX_HELD_BYTES)
+        return state, chain
+
+    async def stream_state(
+        self, destination: str, room_id: str, event_id: str, take: TakePdu, max_bytes: int = MAX_STATE_BYTES
+    ) -> None:
+        """The same, whatever its size: the events go to `take` as they come; what that raises is raised."""
+        stream = EventStream(destination, "pdus", take)
+        await self._client.get(
             destination, path_of("/_matrix/federation/v1/state/{}", room_id), [("event_id", event_id)],
-            max_bytes=MAX_STATE_BYTES, timeout_s=_STATE_SECONDS,
+            max_bytes=max_bytes, timeout_s=STATE_S, consume=stream.consume,
         )
-        return (
-            fields.objects(destination, answer, "pdus", MAX_STATE),
-            fields.objects(destination, answer, "auth_chain", MAX_STATE),
-        )
+        await stream.finish()
 
     async def event_auth(self, destination: str, room_id: str, event_id: str) -> Sequence[Pdu]:
         """The auth chain of an event."""
         path = path_of("/_matrix/federation/v1/event_auth/{}/{}", room_id, event_id)
-        answer = await self._client.get(destination, path, max_bytes=MAX_STATE_BYTES, timeout_s=_STATE_SECONDS)
+        answer = await self._client.get(destination, path, max_bytes=_MAX_IDS_BYTES, timeout_s=STATE_S)
         return fields.objects(destination, answer, "auth_chain", MAX_CHAIN)
 
     async def missing_events(

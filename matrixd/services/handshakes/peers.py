@@ -1,33 +1,13 @@
 """What other servers are asked for when this one is not in a room."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from matrixd.net.event_stream import TakePdu
+from matrixd.net.handshakes import Made
+from matrixd.net.remote_joins import SentJoin
 
-#: Takes the events of an answer one by one, as they are read: whether it is of the state (else of the auth chain), PDU.
-#: If it returns a Deferred, the next should come only when that has fired.
-TakePdu = Callable[[bool, Mapping[str, Any]], "Deferred[None] | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An unsigned event that another server would accept; nothing of it is checked."""
-
-    #: None: the server did not say, and it is "1".
-    room_version: str | None
-    event: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SentJoin:
-    """An answer to a join without its events."""
-
-    #: The join with the signature of the other server, if it was sent back.
-    event: Mapping[str, Any] | None
-    members_omitted: bool
-    servers_in_room: Sequence[str]
+__all__ = ["InvitePeers", "JoinPeers", "KnockPeers", "LeavePeers", "Made", "SentJoin", "TakePdu"]
 
 
 class JoinPeers(Protocol):
