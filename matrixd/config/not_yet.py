@@ -9,8 +9,6 @@ from matrixd.config.options import Options
 
 #: Fields of Config -> the options that they are read from. A section stands for all that is in it.
 NOT_YET: Mapping[str, tuple[str, ...]] = {
-    # federation
-    "ratelimits.joins_remote": ("rc_joins.remote",),
     # what comes with further endpoints
     "ratelimits.third_party_invite": ("rc_third_party_invite",),
     "ratelimits.user_directory": ("rc_user_directory",),

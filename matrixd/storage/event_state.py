@@ -167,6 +167,31 @@ def load_sets(tx: Transaction, state_nids: Collection[int]) -> dict[int, EventSt
     return {nid: EventState(room_nid, base_pos, entries.get(nid, {}), nid) for nid, room_nid, base_pos in rows}
 
 
+def held_in_sets(
+    tx: Transaction, state_nids: Collection[int], key_nids: Collection[int]
+) -> dict[int, dict[int, int]]:
+    """The numbers of the events that hold some keys in stored state sets: state set -> key -> event.
+
+    Reads no more of the sets than those keys; a query more for each position that the sets begin from.
+    """
+    condition, parameter = tx.among("state_nid", sorted(set(state_nids)))
+    sets = tx.all(f"SELECT state_nid, room_nid, base_pos FROM state_sets WHERE {condition}", (parameter,))
+    among, keys = tx.among("key_nid", sorted(set(key_nids)))
+    rows = tx.all(
+        f"SELECT state_nid, key_nid, event_nid FROM state_set_entries WHERE {condition} AND {among}", (parameter, keys)
+    )
+    entries: dict[int, dict[int, int | None]] = {}
+    for state_nid, key_nid, event_nid in rows:
+        entries.setdefault(state_nid, {})[key_nid] = event_nid
+    bases = {(room_nid, pos) for _, room_nid, pos in sets}
+    held = {base: timeline(*base).nids(tx, key_nids) for base in bases}
+    found = {}
+    for state_nid, room_nid, pos in sets:
+        nids = {**held[room_nid, pos], **entries.get(state_nid, {})}
+        found[state_nid] = {key_nid: nid for key_nid, nid in nids.items() if nid is not None}
+    return found
+
+
 def store(tx: Transaction, state: EventState) -> int:
     """The number of a stored state set that says what `state` does; a new one unless it has one already."""
     if state.state_nid is not None:
@@ -194,7 +219,9 @@ def set_entry(tx: Transaction, state_nid: int, key_nid: int, event_nid: int) -> 
 
 def note_moves(tx: Transaction, moves: Sequence[tuple[int, int, int]]) -> None:
     """Note (room, position, key): what changed at the position other than by its event."""
-    tx.insert_many("state_moves", ("room_nid", "pos", "key_nid"), moves)
+    tx.insert_many(
+        "state_moves", ("room_nid", "pos", "key_nid"), moves, "ON CONFLICT (room_nid, pos, key_nid) DO NOTHING"
+    )
 
 
 def has_moves(tx: Transaction, room_nid: int, from_pos: int, to_pos: int) -> bool:

@@ -1,4 +1,4 @@
-"""What other servers are asked for when this one is not in a room."""
+"""What other servers are asked for when this one is not in a room, as `net` asks for it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -72,7 +72,7 @@ def test_custom_fields_of_a_join_are_kept(server: RoomServer, alice: User, bob: 
     ],
 )
 def test_joining_what_is_not_there(bob: User, target: str, status: int, errcode: str) -> None:
-    assert bob.post(f"/join/{target}?via=elsewhere.example", {}, expect=status).errcode == errcode
+    assert bob.post(f"/join/{target}?via=test.example", {}, expect=status).errcode == errcode
     assert bob.post(f"/knock/{target}", {}, expect=status).errcode == errcode
 
 

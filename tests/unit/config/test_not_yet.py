@@ -94,5 +94,5 @@ def test_those_that_are_set_are_told_together(load_text: Loader) -> None:
     assert config.warnings == (
         "Options that are read and checked, but that nothing in this version uses yet: rc_reports, enable_media_repo",
     )
-    (warning,) = load_text("rc_joins: {remote: {per_second: 1}}\n").warnings
-    assert warning.endswith(": rc_joins.remote")
+    (warning,) = load_text("rc_user_directory: {per_second: 1}\n").warnings
+    assert warning.endswith(": rc_user_directory")

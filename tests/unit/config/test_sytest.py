@@ -87,5 +87,5 @@ def test_sytests_configuration_starts(tmp_path: Path) -> None:
     assert config.ratelimits.joins_remote.per_second == 10000
     key_warning, not_yet, synapse_warning = config.warnings
     assert "chmod 600" in key_warning
-    assert "rc_joins.remote" in not_yet
+    assert "rc_delayed_event_mgmt" in not_yet
     assert "macaroon_secret_key" in synapse_warning
