@@ -59,6 +59,8 @@ class Pauses:
 @dataclass(slots=True)
 class _Record:
     reach: Reach
+    #: When it answered last; `reach` is told of it when something else is to be told.
+    answered_ts: int | None = None
     #: Until then a request is trying whether it answers again; 0 if none is.
     probing_until_ts: int = 0
     #: Tries in a row that were made because it contacted us, and failed.
@@ -140,7 +142,7 @@ class Reachability:
         """It has answered a request."""
         record = self._record(destination)
         if record.is_refusing:
-            record.reach = replace(record.reach, last_success_ts=self._clock.now_ms())
+            record.answered_ts = self._clock.now_ms()
         else:
             self._clear(record)
 
@@ -206,16 +208,16 @@ class Reachability:
         return record
 
     def _clear(self, record: _Record) -> None:
-        now = self._clock.now_ms()
-        had_failed = record.reach.failures > 0
+        now = record.answered_ts = self._clock.now_ms()
+        if not record.reach.failures:
+            return
         record.reach = replace(
             record.reach, failures=0, since_ts=None, next_try_ts=0, last_try_ts=now, last_success_ts=now, retired=False
         )
         record.probing_until_ts = record.vain_contacts = 0
         record.was_contacted = record.is_refusing = False
-        if had_failed:
-            self._changed.add(record.reach.destination)
-            self._tell(record.reach.destination)
+        self._changed.add(record.reach.destination)
+        self._tell(record.reach.destination)
 
     def _fail(self, destination: str, error: RemoteError, *, is_refusing: bool) -> None:
         now = self._clock.now_ms()
@@ -243,6 +245,7 @@ class Reachability:
             next_try_ts=next_try_ts,
             error_kind=error.kind.value,
             error=_sentence(error),
+            last_success_ts=record.answered_ts or record.reach.last_success_ts,
             retired=is_retired,
         )
         self._changed.add(destination)

@@ -7,7 +7,6 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,10 +102,9 @@ class FederationSender:
         self._due = Due(self._standing)
         self._slots = Slots()
         self._under_way: set[Deferred[object]] = set()
-        self._complained: OrderedDict[str, None] = OrderedDict()
+        self._complained: dict[str, None] = {}
         self._pump_alarm = Alarm(timer, self._pump)
         self._write_alarm = Alarm(timer, self._begin_write)
-        self._is_writing = False
         self._is_running = False
         self.counts = SentCounts()
         reachability.on_wake(self._woken)
@@ -284,7 +282,8 @@ class FederationSender:
             queue.not_before_ms = 0
             self._not_taken(queue, error, standing)
         except Unavailable as error:
-            logger.warning("sending to %s waits for the database: %s", queue.name, error)
+            # That the database is away, others say; here it would be a line for each server and second.
+            logger.debug("sending to %s waits for the database: %s", queue.name, error)
             queue.not_before_ms = self._clock.now_ms() + _RETRY_DELAY_MS
         except CancelledError:
             # The end of the process: the transaction goes out again after the next start.
@@ -298,8 +297,6 @@ class FederationSender:
 
     async def _taken(self, queue: DestinationQueue, transaction: OutgoingTransaction, answer: Any) -> None:
         self._slots.succeeded()
-        if self._reachability.is_dead(queue.name):
-            logger.info("%s answers again", queue.name)
         self._reachability.delivered(queue.name)
         self.counts.transactions += 1
         self.counts.pdus += len(transaction.events)
@@ -331,7 +328,7 @@ class FederationSender:
         if errors and name not in self._complained:
             self._complained[name] = None
             if len(self._complained) > _MAX_COMPLAINTS:
-                self._complained.popitem(last=False)
+                del self._complained[next(iter(self._complained))]
             event_id, error = errors[0]
             logger.warning(
                 "%s did not take %d events (this is said once): %.100r: %.300r", name, len(errors), event_id, error
@@ -372,7 +369,7 @@ class FederationSender:
     # Writing down how far everybody is
 
     def _write_soon(self) -> None:
-        if self._is_running and not self._is_writing:
+        if self._is_running:
             self._write_alarm.set(self._timer.seconds() + _WRITE_DELAY_S)
 
     def _begin_write(self) -> None:

@@ -190,6 +190,15 @@ def test_a_server_that_is_gone_is_retired_after_an_hour(reachability: Reachabili
     assert not reachability.changed()[0].retired
 
 
+def test_when_it_answered_last_is_told_with_its_failure(reachability: Reachability, clock: TestClock) -> None:
+    reachability.succeeded(NAME)
+    answered = clock.ms
+    assert reachability.changed() == []
+    clock.advance(60)
+    reachability.failed(NAME, no_connection())
+    assert reachability.changed()[0].last_success_ts == answered
+
+
 def test_what_changed_is_given_once_and_restored(reachability: Reachability, clock: TestClock) -> None:
     reachability.failed(NAME, no_connection())
     (stored,) = reachability.changed()
