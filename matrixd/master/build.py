@@ -21,6 +21,7 @@ from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
 from matrixd.master.old_sync import serve_old_sync
 from matrixd.master.public import client_discovery, serve_public
+from matrixd.master.remote_reads import build_remote_reads
 from matrixd.master.remote_rooms import Ours, Receiving, build_remote_rooms
 from matrixd.master.room_reads import serve_room_reads
 from matrixd.master.rooms import build_rooms
@@ -31,11 +32,11 @@ from matrixd.net.remote_peers import RemotePeers
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
 from matrixd.queries.member_rulesets import MemberRulesets
-from matrixd.queries.space_hierarchy import nobody
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.auth_edge_index import AuthEdgeIndex
 from matrixd.services.event_effects import EventEffects
 from matrixd.services.persister import Persister
+from matrixd.services.policy_servers import PolicyServers
 from matrixd.services.read_cleanup import ReadCleanup
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
@@ -108,14 +109,15 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     effects = EventEffects(
         config.server.server_name, heads, MemberRulesets(frame.database, frame.feed, frame.budget)
     )
-    lanes = _lanes(frame, heads, persister, effects)
     federation = build_federation(frame, heads, persister, effects)
+    lanes = _lanes(frame, heads, persister, effects, federation.policies)
     remote_rooms = build_remote_rooms(
         frame, heads, lanes, RemotePeers(federation.client),
         Receiving(federation.checks, federation.keys, federation.receiver, federation.out_of_band),
         Ours(config.server.server_name, federation.signing_key, _new_event_id(config.server.server_name)),
     )
-    rooms = build_rooms(frame, heads, lanes, remote_rooms)
+    remote_reads = build_remote_reads(frame, federation.client, federation.anchors)
+    rooms = build_rooms(frame, heads, lanes, remote_rooms, remote_reads.directories)
     accounts = build_accounts(
         config,
         frame.database,
@@ -137,14 +139,16 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     frame.jobs.append(Job("removing what was read", 60 * _MINUTE, ReadCleanup(frame.database).run))
     frame.jobs.append(Job("leaving the rooms of ended accounts", 60 * _MINUTE, accounts.deactivation.resume))
     frame.at_stop.append(accounts.last_seen.flush)
-    user_data = build_user_data(frame, reads, rooms.shown_profiles.update_member_events)
+    user_data = build_user_data(
+        frame, reads, rooms.shown_profiles.update_member_events, remote_reads.profiles
+    )
     frame.feed.subscribe(
         DeviceDeleted, lambda row: user_data.presence.logged_out(row.user_nid, row.device_nid)
     )
     serve_sync(frame, reads, user_data.presence)
     serve_old_sync(frame, reads, user_data.presence)
-    serve_room_reads(frame, reads)
-    serve_spaces(frame, rooms.aliases, nobody)
+    serve_room_reads(frame, reads, remote_reads.jumps)
+    serve_spaces(frame, rooms.aliases, remote_reads.directories.hierarchy)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
     serve_public(frame)
@@ -165,7 +169,9 @@ def _frame(config: Config, reactor: Any, engine: Engine) -> Frame:
     return Frame(config, reactor, clock, budget, database, feed, authenticator, user_rooms)
 
 
-def _lanes(frame: Frame, heads: RoomHeads, persister: Persister, effects: EventEffects) -> RoomLanes:
+def _lanes(
+    frame: Frame, heads: RoomHeads, persister: Persister, effects: EventEffects, policies: PolicyServers
+) -> RoomLanes:
     key = frame.config.keys.signing_keys[0]
     server_name = frame.config.server.server_name
     return RoomLanes(
@@ -175,6 +181,7 @@ def _lanes(frame: Frame, heads: RoomHeads, persister: Persister, effects: EventE
         persister,
         frame.database,
         effects,
+        policies,
         frame.clock,
         _new_event_id(server_name),
     )

@@ -27,6 +27,7 @@ from matrixd.services.event_effects import EventEffects
 from matrixd.services.limits import Limit
 from matrixd.services.out_of_band import OutOfBand
 from matrixd.services.persister import Persister
+from matrixd.services.policy_servers import PolicyServers
 from matrixd.services.receiving.anchors import Anchors
 from matrixd.services.receiving.auth_events import AuthEvents
 from matrixd.services.receiving.outside_rooms import OutsideRooms
@@ -59,6 +60,7 @@ class Federation:
     anchors: Anchors
     receiver: Receiver
     out_of_band: OutOfBand
+    policies: PolicyServers
     signing_key: SigningKey
 
 
@@ -78,20 +80,21 @@ def build_federation(
     auth_events = AuthEvents(database, checks, history)
     anchors = Anchors(database, checks, auth_events, history, clock)
     out_of_band = OutOfBand(database, heads)
+    policies = PolicyServers(frame.config.server.server_name, client)
     receiver = Receiver(
         database,
         heads,
         checks,
         auth_events,
         anchors,
-        Placing(database, heads, persister, effects, frame.budget),
+        Placing(database, heads, persister, effects, policies, frame.budget),
         history,
         OutsideRooms(database, out_of_band, frame.is_local),
         clock,
     )
     return Federation(
         client, keys, room_servers, sending, acls, checks, history, auth_events, anchors, receiver, out_of_band,
-        signing_keys(frame.config)[0],
+        policies, signing_keys(frame.config)[0],
     )
 
 

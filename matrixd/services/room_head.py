@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from matrixd.core.event import Event
+from matrixd.core.policy_server import POLICY_KEY
 from matrixd.core.versions import ROOM_VERSIONS, RoomVersion
 from matrixd.services.room_turns import RoomTurns
 from matrixd.storage import events, room_members, room_servers, room_state, rooms
@@ -29,6 +30,7 @@ _COMMON_KEYS = (
     ("m.room.join_rules", ""),
     ("m.room.history_visibility", ""),
     ("m.room.encryption", ""),
+    POLICY_KEY,
 )
 #: A head that holds more state than this forgets the members it was asked for.
 _MAX_ENTRIES = 20_000

@@ -7,7 +7,7 @@ built meanwhile.
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matrixd.core import canonical_json
@@ -17,6 +17,7 @@ from matrixd.core.auth.redaction import redaction_applies
 from matrixd.core.builder import build_event, next_depth
 from matrixd.core.errors import EventTooLarge, InvalidEvent, MatrixError, RuleViolation
 from matrixd.core.event import Event
+from matrixd.core.policy_server import PolicyServer
 from matrixd.core.power import PowerLevels
 from matrixd.core.relations import THREAD
 from matrixd.core.signing import SigningKey
@@ -30,6 +31,7 @@ from matrixd.services.persister import (
     Persister,
     RoomMoved,
 )
+from matrixd.services.policy_servers import PolicyServers
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.storage import events, rooms, transactions
 from matrixd.storage.database import Database
@@ -123,6 +125,7 @@ class RoomLanes:
         persister: Persister,
         database: Database,
         effects: EventEffects,
+        policies: PolicyServers,
         clock: Clock,
         new_event_id: Callable[[], str],
     ) -> None:
@@ -132,6 +135,7 @@ class RoomLanes:
         self._persister = persister
         self._database = database
         self._effects = effects
+        self._policies = policies
         self._clock = clock
         self._new_event_id = new_event_id
         self._last_creation_ts = 0
@@ -144,21 +148,24 @@ class RoomLanes:
         event can have, what a draft's `check` raises, and `Unavailable` while the database is away.
         """
         for _ in range(_MAX_BUILDS):
-            if self._heads.turns.is_taken(room_id):
+            head = await self._hold(room_id, drafts[0].sender)
+            # A policy server is asked between building and sending: nobody else may build meanwhile.
+            if self._heads.turns.is_taken(room_id) or self._policies.of(head) is not None:
+                self._heads.release(head)
                 async with self._heads.turns.take(room_id):
-                    sent = await self._try_to_send(room_id, drafts, has_turn=True)
+                    head = await self._hold(room_id, drafts[0].sender)
+                    sent = await self._try_to_send(head, drafts, has_turn=True)
             else:
-                sent = await self._try_to_send(room_id, drafts, has_turn=False)
+                sent = await self._try_to_send(head, drafts, has_turn=False)
             if sent is not None:
                 return sent
         raise _busy()
 
-    async def _try_to_send(self, room_id: str, drafts: Sequence[Draft], *, has_turn: bool) -> list[Sent] | None:
-        """None if the room has moved meanwhile."""
-        head = await self._hold(room_id, drafts[0].sender)
+    async def _try_to_send(self, head: RoomHead, drafts: Sequence[Draft], *, has_turn: bool) -> list[Sent] | None:
+        """None if the room has moved meanwhile. The head is released."""
         try:
             prepared = await self._prepared(head, drafts)
-            if prepared is None or (self._heads.turns.is_taken(room_id) and not has_turn):
+            if prepared is None or (not has_turn and self._needs_turn(head)):
                 return None
             return await self._submit([_Part(head, drafts, prepared)])
         except RoomMoved:
@@ -169,6 +176,9 @@ class RoomLanes:
             return [Sent(duplicate.event_id, None)]
         finally:
             self._heads.release(head)
+
+    def _needs_turn(self, head: RoomHead) -> bool:
+        return self._heads.turns.is_taken(head.room_id) or self._policies.of(head) is not None
 
     async def build(self, room_id: str, draft: Draft) -> Event:
         """An event as `send` would send it now, authorised and signed, that is not sent: another server has to see it
@@ -221,6 +231,18 @@ class RoomLanes:
         first. Where the room version makes the new ID from the create event, that cannot know the farewell: `beginning`
         gets None. `new_room_id` and `also` as for `create`. Raises as `send`.
         """
+        async with self._heads.turns.take(room_id):
+            return await self._replace(room_id, farewell, version, new_room_id, beginning, also)
+
+    async def _replace(
+        self,
+        room_id: str,
+        farewell: Callable[[str], Sequence[Draft]],
+        version: RoomVersion,
+        new_room_id: str | None,
+        beginning: Callable[[str | None], Sequence[Draft]],
+        also: "AlsoOfRoom | None",
+    ) -> str:
         planned = farewell(new_room_id or "!")
         for _ in range(_MAX_BUILDS):
             old = await self._hold(room_id, planned[0].sender)
@@ -289,12 +311,16 @@ class RoomLanes:
 
     async def _submit(self, parts: "Sequence[_Part]", also: Also | None = None) -> list[Sent]:
         self._persister.check_capacity()
-        checkpoints = [part.head.checkpoint() for part in parts] if len(parts) > 1 or len(parts[0].drafts) > 1 else ()
+        policies = {part.head.room_id: policy for part in parts if (policy := self._policies.of(part.head)) is not None}
+        may_fail = len(parts) > 1 or len(parts[0].drafts) > 1 or policies
+        checkpoints = [part.head.checkpoint() for part in parts] if may_fail else ()
         pending: list[PendingEvent] = []
         sent: list[str] = []
         try:
             for part in parts:
                 self._advance_all(part, pending, sent)
+            if policies:
+                pending = [await self._recommended(policies, item) for item in pending]
         except BaseException:
             for part, checkpoint in zip(parts, checkpoints, strict=False):
                 part.head.restore(checkpoint)
@@ -307,6 +333,11 @@ class RoomLanes:
         stored = await self._persister.submit([part.head for part in parts], pending, also)
         by_id = {row.event.event_id: row for row in stored}
         return [Sent(event_id, by_id.get(event_id)) for event_id in sent]
+
+    async def _recommended(self, policies: Mapping[str, PolicyServer], item: PendingEvent) -> PendingEvent:
+        """The event with the signature of its room's policy server. Raises MatrixError if it does not give one."""
+        policy = policies.get(item.event.room_id)
+        return item if policy is None else replace(item, event=await self._policies.signed(policy, item.event))
 
     def _advance_all(self, part: "_Part", pending: list[PendingEvent], sent: list[str]) -> None:
         head = part.head

@@ -35,6 +35,7 @@ from matrixd.services.receiving.outside_rooms import OutsideRooms
 from matrixd.services.receiving.pdu_checks import PduChecks
 from matrixd.services.receiving.placing import Placing
 from matrixd.services.receiving.receiver import Receiver
+from matrixd.services.remote_directories import RemoteDirectories
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
 from matrixd.storage import access_tokens, accounts, devices, room_state, rooms, users
@@ -46,7 +47,8 @@ from tests.support.clock import TestClock
 from tests.support.database import DatabasePlace, OpenDatabase
 from tests.support.exchange import Answer
 from tests.support.openapi import Specification
-from tests.support.rooms_elsewhere import Keys, Network, NoHistory, Threads
+from tests.support.policies import no_policies
+from tests.support.rooms_elsewhere import Keys, Network, NoDirectories, NoHistory, Threads
 
 T = TypeVar("T")
 
@@ -108,9 +110,13 @@ class RoomServer:
         effects = EventEffects(SERVER_NAME, self.heads, MemberRulesets(database, feed, budget))
         persister = Persister(database, self.clock)
         self.lanes = RoomLanes(
-            SERVER_NAME, KEY, self.heads, persister, database, effects, self.clock, self._new_event_id
+            SERVER_NAME, KEY, self.heads, persister, database, effects, no_policies(SERVER_NAME), self.clock,
+            self._new_event_id,
         )
-        self.rooms = build_rooms(self.frame, self.heads, self.lanes, self._remote_rooms(effects, persister))
+        directories = RemoteDirectories(SERVER_NAME, NoDirectories(), self.clock, budget)
+        self.rooms = build_rooms(
+            self.frame, self.heads, self.lanes, self._remote_rooms(effects, persister), directories
+        )
         self.dispatcher = Dispatcher(
             Router(self.frame.routes["client"]), authenticator, self.frame.limiters, self.clock,
             lambda requester, ip, agent: None,
@@ -129,7 +135,7 @@ class RoomServer:
         self.receiver = Receiver(
             database, self.heads, self.checks, auth_events,
             Anchors(database, self.checks, auth_events, history, self.clock),
-            Placing(database, self.heads, persister, effects, frame.budget), history,
+            Placing(database, self.heads, persister, effects, no_policies(SERVER_NAME), frame.budget), history,
             OutsideRooms(database, self.out_of_band, frame.is_local), self.clock,
         )
         return build_remote_rooms(

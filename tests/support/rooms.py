@@ -25,6 +25,7 @@ from matrixd.queries.room_history import RoomHistory
 from matrixd.queries.room_state_reads import RoomStateReads
 from matrixd.queries.user_rooms import UserRoomsIndex
 from matrixd.services.event_effects import EventEffects
+from matrixd.services.jump_to_date import JumpToDate
 from matrixd.services.persister import Persister
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import Draft, RoomLanes, Sent
@@ -34,6 +35,8 @@ from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
 from tests.support.database import OpenDatabase
 from tests.support.kept import FakeClock
+from tests.support.policies import no_policies
+from tests.support.rooms_elsewhere import NoAnchors, NoHistory
 
 T = TypeVar("T")
 SERVER = "example.org"
@@ -65,6 +68,7 @@ class RoomWorld:
             Persister(database, self.clock),
             database,
             EventEffects(SERVER, heads, _NoRulesets()),
+            no_policies(SERVER),
             self.clock,
             lambda: f"$event{next(numbers)}:{SERVER}",
         )
@@ -74,6 +78,7 @@ class RoomWorld:
             database, self.feed, self.client_events, Receipts(database, self.feed), presence
         )
         self.history = RoomHistory(database, self.client_events, self.clock)
+        self.jumps = JumpToDate(database, NoHistory(), NoAnchors())
         self.state = RoomStateReads(database, self.client_events, self.clock)
         self.members = Members(database, self.clock)
         self.erased_users = ErasedUsers(database, self.feed)

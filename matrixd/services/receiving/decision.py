@@ -94,13 +94,15 @@ def decide(
     event: Event,
     signed_by: Container[str],
     remembered: Remembered,
+    *,
+    is_recommended: bool = True,
 ) -> Apartness | Acceptance:
-    """What becomes of an event, in the room as it is stored.
+    """What becomes of an event, in the room as it is stored. `is_recommended`: by the room's policy server.
 
     A state event must be stored by itself already, so that the state after it can be spoken of. Raises `Known`,
     `PrevEventsMissing` and `AuthEventsUnknown`.
     """
-    return _Decision(tx, room, event, remembered).decide(signed_by)
+    return _Decision(tx, room, event, remembered).decide(signed_by, is_recommended)
 
 
 class _Decision:
@@ -117,7 +119,7 @@ class _Decision:
         }
         self._keys = state_for_check(event.version, event.type, event.sender, event.state_key, event.content)
 
-    def decide(self, signed_by: Container[str]) -> Apartness | Acceptance:
+    def decide(self, signed_by: Container[str], is_recommended: bool) -> Apartness | Acceptance:
         event, tx = self._event, self._tx
         itself = self._stored.get(event.event_id)
         if itself is not None and not itself.is_outlier:
@@ -133,6 +135,8 @@ class _Decision:
             return Apartness(None, "", before, self._room.room_nid, pruned_by, self._redaction(before))
         now = event_state.timeline(self._room.room_nid, self._room.last_pos)
         reason = self._forbidden_by(now)
+        if reason is None and not is_recommended:
+            reason = "The room's policy server does not recommend it."
         if reason is not None:
             return Apartness("soft_failed", reason, before, self._room.room_nid)
         return self._accept(before, now, itself, pruned_by)

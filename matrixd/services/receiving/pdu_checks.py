@@ -13,6 +13,7 @@ from matrixd.core.errors import EventRule, InvalidEvent, NotCanonical, Signature
 from matrixd.core.event import Event
 from matrixd.core.event_signing import authorising_server, required_signers, verify_event
 from matrixd.core.hashing import content_hash_matches, event_id_of
+from matrixd.core.policy_server import KEY_ID as POLICY_KEY_ID
 from matrixd.core.signing import VerifyKey, signatures_by
 from matrixd.core.versions import RoomVersion
 
@@ -123,7 +124,8 @@ def _wanted_keys(events: Collection[Event]) -> dict[str, dict[str, int]]:
     for event in events:
         at = event.origin_server_ts if event.version.enforces_key_validity else 0
         for server_name in _signers(event):
-            for key_id in signatures_by(event.pdu, server_name):
+            # That of a policy server is checked with a key that the room's state has.
+            for key_id in signatures_by(event.pdu, server_name).keys() - {POLICY_KEY_ID}:
                 times = wanted.setdefault(server_name, {})
                 times[key_id] = max(at, times.get(key_id, 0))
     return wanted

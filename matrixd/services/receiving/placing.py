@@ -7,7 +7,7 @@ the room.
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
 
@@ -18,6 +18,7 @@ from matrixd.core.relations import THREAD
 from matrixd.queries.state_resolution import Inputs, Outcome, Remembered
 from matrixd.services.event_effects import Audience, EventEffects, bumps, relation
 from matrixd.services.persister import PendingEvent, PendingMove, Persister, RoomMoved
+from matrixd.services.policy_servers import PolicyServers
 from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.auth_events import check_by_auth_events
 from matrixd.services.receiving.decision import Acceptance, Apartness, Known, Move, decide
@@ -52,6 +53,8 @@ class Received:
     origin: str
     #: We give it to the other servers of the room: it was made with our help.
     sends_on: bool = False
+    #: By the room's policy server, if it has one.
+    is_recommended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,14 @@ class Placing:
         heads: RoomHeads,
         persister: Persister,
         effects: EventEffects,
+        policies: PolicyServers,
         budget: CacheBudget,
     ) -> None:
         self._database = database
         self._heads = heads
         self._persister = persister
         self._effects = effects
+        self._policies = policies
         self._resolved = budget.cache("resolved_states", str, dict[Inputs, Outcome])
 
     async def follow(self, received: Received) -> "Deferred[list[EventRow]] | None":
@@ -94,7 +99,8 @@ class Placing:
             raise NotInRoom(event.room_id) from None
         if not head.is_resident:
             raise NotInRoom(event.room_id)
-        if head.is_partial or not _is_end(head, event):
+        policy = self._policies.of(head)
+        if head.is_partial or not _is_end(head, event) or (policy is not None and not policy.recommends(event)):
             return None
         self._heads.hold(head)
         try:
@@ -119,6 +125,18 @@ class Placing:
         pending = self._advance(head, received, event, audience, (event,), changes, ())
         return self._persister.submit([head], [pending])
 
+    async def checked_by_policy(self, received: Received) -> Received:
+        """The same with what the room's policy server says of it."""
+        try:
+            head = await self._heads.get(received.event.room_id)
+        except UnknownRoom:
+            raise NotInRoom(received.event.room_id) from None
+        policy = self._policies.of(head)
+        if policy is None:
+            return received
+        event, is_recommended = await self._policies.checked(policy, received.event)
+        return replace(received, event=event, is_recommended=is_recommended)
+
     async def place(self, received: Received) -> Placed:
         """Decide about an event and store it.
 
@@ -132,7 +150,7 @@ class Placing:
                 await self._database.write(_store_outlier, event)
             remembered = Remembered(self._resolved.get(event.room_id) or {})
             try:
-                found = await self._database.read(_decide, event, received.signed_by, remembered)
+                found = await self._database.read(_decide, received, remembered)
             except Known as known:
                 return Placed(known.verdict)
             self._remember(event.room_id, remembered)
@@ -255,13 +273,13 @@ def _is_allowed(head: RoomHead, event: Event, keys: Collection[StateKey], signed
     return True
 
 
-def _decide(
-    tx: Transaction, event: Event, signed_by: frozenset[str], remembered: Remembered
-) -> Apartness | Acceptance:
-    room = rooms.by_id(tx, event.room_id)
+def _decide(tx: Transaction, received: Received, remembered: Remembered) -> Apartness | Acceptance:
+    room = rooms.by_id(tx, received.event.room_id)
     if room is None:
-        raise NotInRoom(event.room_id)
-    return decide(tx, room, event, signed_by, remembered)
+        raise NotInRoom(received.event.room_id)
+    return decide(
+        tx, room, received.event, received.signed_by, remembered, is_recommended=received.is_recommended
+    )
 
 
 def _store_outlier(tx: Transaction, event: Event) -> None:

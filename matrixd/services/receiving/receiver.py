@@ -146,6 +146,7 @@ class Receiver:
 
     async def _place(self, received: Received, *, may_ask: bool = True) -> Placed:
         """Place an event; what is missing before it is fetched."""
+        received = await self._placing.checked_by_policy(received)
         for _ in range(_MAX_TRIES):
             try:
                 return await self._placing.place(received)

@@ -20,6 +20,7 @@ from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
 from tests.support.database import OpenDatabase
 from tests.support.kept import FakeClock
+from tests.support.policies import no_policies
 
 T = TypeVar("T")
 OURS = "domain"
@@ -42,7 +43,7 @@ class ForkedRoom:
         self.heads = RoomHeads(db.database, budget, lambda user_id: user_id.endswith(":" + OURS))
         self.persister = Persister(db.database, FakeClock())
         self.effects = EventEffects(OURS, self.heads, _NoRulesets())
-        self.placing = Placing(db.database, self.heads, self.persister, self.effects, budget)
+        self.placing = Placing(db.database, self.heads, self.persister, self.effects, no_policies(OURS), budget)
         self.room_id = self._begin(list(beginning))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
