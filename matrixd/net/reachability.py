@@ -28,6 +28,8 @@ _CONTACTS_FORGOTTEN_MS = 10 * _MINUTE_MS
 RETIRED_MS = 14 * _DAY_MS
 #: How long it must have said so.
 _RETIRES_AFTER_MS = _HOUR_MS
+#: Who answered in Matrix's form so lately is there, even if a path gives something else.
+_LATELY_MS = 1 * _MINUTE_MS
 #: A try of which nothing was heard for so long is over.
 _PROBE_MS = 2 * _MINUTE_MS
 #: How long another server may have us wait because it is overloaded.
@@ -152,7 +154,7 @@ class Reachability:
 
     def failed(self, destination: str, error: RemoteError) -> None:
         """A request failed. What a working server answers, as 403 or 404 in Matrix's form, counts as success."""
-        if error.kind in _NOT_ITS_FAULT:
+        if error.kind in _NOT_ITS_FAULT or self._says_nothing(destination, error):
             return
         if _is_answer(error):
             self.succeeded(destination)
@@ -164,8 +166,19 @@ class Reachability:
 
         Does nothing for an error that counted as a failure already.
         """
-        if error.kind is FailureKind.DENIED or _is_answer(error):
+        if error.kind is FailureKind.DENIED or _is_answer(error) or self._says_nothing(destination, error):
             self._fail(destination, error, is_refusing=True)
+
+    def _says_nothing(self, destination: str, error: RemoteError) -> bool:
+        """Whether an answer that is not Matrix's says nothing of the whole server, since that answered others just now.
+
+        It does not know the path, or a proxy before it does not.
+        """
+        if error.kind is not FailureKind.HTTP or error.errcode is not None or error.status not in (400, 403, 404, 405):
+            return False
+        record = self._records.get(destination)
+        answered_ts = None if record is None else record.answered_ts
+        return answered_ts is not None and self._clock.now_ms() - answered_ts < _LATELY_MS
 
     def contacted(self, destination: str) -> None:
         """An authenticated request came from there: try it soon. Costs one look-up for a server that answers."""

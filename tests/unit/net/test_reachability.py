@@ -70,6 +70,27 @@ def test_chance_spreads_the_tries(clock: TestClock, chance: float, expected: int
     assert pause(reachability, clock) == expected
 
 
+def test_an_unknown_path_says_nothing_of_a_server_that_answers_others(
+    reachability: Reachability, clock: TestClock
+) -> None:
+    reachability.succeeded(NAME)
+    clock.advance(30)
+    reachability.failed(NAME, http(404))
+    assert not reachability.failures(NAME)
+    clock.advance(31)
+    reachability.failed(NAME, http(404))
+    assert reachability.failures(NAME) == 1
+
+
+def test_what_is_sent_waits_though_only_its_path_is_unknown(reachability: Reachability, clock: TestClock) -> None:
+    reachability.succeeded(NAME)
+    for failures, pause_ms in enumerate(SHORT_PAUSES_MS[:3], 1):
+        reachability.failed(NAME, http(404))
+        reachability.refused(NAME, http(404))
+        assert (reachability.failures(NAME), pause(reachability, clock)) == (failures, pause_ms)
+        assert not is_refused(reachability)
+
+
 def test_one_request_at_a_time_tries_a_server_that_failed(reachability: Reachability, clock: TestClock) -> None:
     reachability.failed(NAME, no_connection())
     assert is_refused(reachability)
