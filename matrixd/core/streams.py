@@ -24,7 +24,7 @@ MAX_TOKEN_LENGTH = 512
 
 _POSITION = r"(?:0|[1-9][0-9]{0,18})"
 _STREAM_TOKEN = re.compile(rf"s{_POSITION}(?:_{_POSITION})*")
-_TOPOLOGICAL_TOKEN = re.compile(rf"t({_POSITION})-({_POSITION})")
+_TOPOLOGICAL_TOKEN = re.compile(rf"t({_POSITION})-(-(?!0){_POSITION}|{_POSITION})")
 
 
 class Stream(IntEnum):
@@ -129,7 +129,8 @@ class RoomToken:
     """A place between two events of one room's history, for `/messages`, `/context`, `/relations` and `prev_batch`.
 
     Two forms. Topological, `t{depth}-{position}`: just after the event with that depth and event-stream position in
-    the order (depth, position), which is how history is paged. Stream (`depth` is None), `s{position}`: just after the
+    the order (depth, position), which is how history is paged; what was fetched later than its room's first event
+    has a negative position (`t7--3`). Stream (`depth` is None), `s{position}`: just after the
     event with that position in the order of arrival, which is where a sync token points; its text is a sync token of
     the event stream alone.
 
@@ -140,8 +141,9 @@ class RoomToken:
     position: int
 
     def __post_init__(self) -> None:
-        if not (0 <= (self.depth or 0) <= MAX_POSITION and 0 <= self.position <= MAX_POSITION):
-            raise ValueError("depth and position are between 0 and 2^63 - 1")
+        first = 0 if self.depth is None else -MAX_POSITION
+        if not (0 <= (self.depth or 0) <= MAX_POSITION and first <= self.position <= MAX_POSITION):
+            raise ValueError("depth and position are between 0 and 2^63 - 1, but for the positions of history")
 
     @property
     def is_topological(self) -> bool:
@@ -164,7 +166,7 @@ class RoomToken:
         if match is None:
             raise _invalid(name)
         depth, position = int(match[1]), int(match[2])
-        if max(depth, position) > MAX_POSITION:
+        if max(depth, abs(position)) > MAX_POSITION:
             raise _invalid(name)
         return cls(depth, position)
 

@@ -168,12 +168,12 @@ class _Rendering:
     def event(self, stored: StoredEvent) -> bytes:
         """The event with all that is known of it."""
         stored = self._details.as_shown(stored)
-        event, pos = stored.event, stored.pos
+        event = stored.event
         unsigned = unsigned_json(
             age=age_of(event, self._now),
             shared=self._members(stored),
             transaction_id=self._details.transaction_ids.get(stored.event_nid),
-            membership=self._histories[stored.room_nid].membership_at(pos) if pos is not None else None,
+            membership=self._histories[stored.room_nid].membership_at(stored),
         )
         body = self._events.body(event, stored.redacted_by is not None)
         return in_form(event, body, unsigned, self._room_id, self._form)
@@ -219,7 +219,7 @@ def load_shown(
     tx: Transaction, viewer: Viewer, shown: Sequence[StoredEvent], bundled: bool
 ) -> tuple[Histories, Details]:
     replaced = event_details.load_replaced(tx, shown)
-    histories = load_histories(tx, viewer, event_details.first_positions([*shown, *replaced.values()]))
+    histories = load_histories(tx, viewer, [*shown, *replaced.values()])
     return histories, event_details.load(tx, viewer, histories, shown, replaced, bundled=bundled)
 
 

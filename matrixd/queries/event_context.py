@@ -15,7 +15,7 @@ from matrixd.queries.event_visibility import Viewer, VisibleHistory
 from matrixd.queries.history_tokens import after_event, before_event
 from matrixd.queries.room_access import RoomAccess, room_access
 from matrixd.queries.timeline_pages import senders, widened
-from matrixd.storage import events, room_state
+from matrixd.storage import event_state, events, room_state
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
 
@@ -129,8 +129,25 @@ def _state(
     room_nid, at = access.room.room_nid, access.state_up_to(newest.pos)
     if event_filter.is_blocked:
         return []
+    if newest.pos < 0:
+        return _state_of_history(tx, newest, shown, event_filter)
     if event_filter.lazy_load_members:
         state = [*room_state.without_members(tx, room_nid, at).values(), *senders(tx, room_nid, shown)]
     else:
         state = list(room_state.everything(tx, room_nid, at).values())
+    return [stored for stored in state if event_filter.matches(stored.event)]
+
+
+def _state_of_history(
+    tx: Transaction, newest: StoredEvent, shown: Sequence[StoredEvent], event_filter: EventFilter
+) -> list[StoredEvent]:
+    """The same after an event that was fetched later: it has a state of its own."""
+    after = event_state.after(tx, newest)
+    if after is None:
+        return []
+    if not event_filter.lazy_load_members:
+        return [stored for stored in after.everything(tx).values() if event_filter.matches(stored.event)]
+    nids = events.without_type(tx, after.all_nids(tx), "m.room.member")
+    wanted = [("m.room.member", stored.event.sender) for stored in shown]
+    state = [*events.by_nids(tx, nids).values(), *after.of_keys(tx, wanted).values()]
     return [stored for stored in state if event_filter.matches(stored.event)]

@@ -13,6 +13,7 @@ from msgspec import structs
 from matrixd.core import relations
 from matrixd.core.relations import REFERENCE, REPLACE, THREAD
 from matrixd.core.streams import MAX_POSITION
+from matrixd.queries import states_apart
 from matrixd.queries.event_visibility import Viewer, VisibleHistory
 from matrixd.storage import event_relations, events, room_state, transactions
 from matrixd.storage.event_relations import Children, Scope
@@ -83,7 +84,7 @@ def load(
     redactions = _redactions(tx, everything)
     return Details(
         {
-            nid: (before, before.pos is not None and histories[before.room_nid].allows(before.event, before.pos))
+            nid: (before, histories[before.room_nid].allows(before))
             for nid, before in replaced.items()
         },
         redactions,
@@ -97,17 +98,9 @@ def load(
 
 def load_replaced(tx: Transaction, shown: Iterable[StoredEvent]) -> dict[int, StoredEvent]:
     """The state events that some events took the place of, by the number of the new one."""
-    state = [stored.event_nid for stored in shown if stored.event.is_state and stored.pos is not None]
-    return room_state.replaced(tx, state)
-
-
-def first_positions(shown: Iterable[StoredEvent]) -> dict[int, int]:
-    """The first position of each room that the events are of."""
-    first: dict[int, int] = {}
-    for stored in shown:
-        if stored.pos is not None:
-            first[stored.room_nid] = min(stored.pos, first.get(stored.room_nid, stored.pos))
-    return first
+    state = [stored for stored in shown if stored.event.is_state and stored.pos is not None]
+    found = room_state.replaced(tx, [stored.event_nid for stored in state if stored.state_nid is None])
+    return {**found, **states_apart.load_replaced(tx, state)}
 
 
 def load_plain(tx: Transaction, viewer: Viewer, shown: Sequence[StoredEvent]) -> Details:
@@ -191,6 +184,14 @@ class _Children:
     def shown(self) -> list[StoredEvent]:
         return [*self.edits.values(), *(thread.latest for thread in self.threads.values())]
 
+    def _is_seen(self, child: StoredEvent) -> bool:
+        """Whether the viewer may see a child: where it has a state of its own its position does not tell."""
+        if child.state_nid is None:
+            return True
+        history = self._histories[child.room_nid]
+        history.learn(self._tx, [child])
+        return history.allows(child)
+
     def _load_own(
         self, scopes: Sequence[Scope], parents: Mapping[str, StoredEvent], rel_types: Collection[str]
     ) -> dict[tuple[str, str], Children]:
@@ -217,7 +218,8 @@ class _Children:
         edits: dict[str, list[StoredEvent]] = {}
         for scope in scopes if edited else ():
             for parent_id, edit in event_relations.newest_edits(self._tx, scope, edited, MAX_EDITS):
-                edits.setdefault(parent_id, []).append(edit)
+                if self._is_seen(edit):
+                    edits.setdefault(parent_id, []).append(edit)
         for parent_id, candidates in edits.items():
             latest = relations.latest_edit(parents[parent_id].event, [edit.event for edit in candidates])
             if latest is not None:
@@ -230,7 +232,9 @@ class _Children:
         newest = events.at_positions(self._tx, [children.newest_pos for children in threads.values()])
         for parent_id, children in threads.items():
             latest = newest.get(children.newest_pos)
-            if latest is not None and relations.may_start_thread(parents[parent_id].event):
+            if latest is None or not self._is_seen(latest):
+                continue
+            if relations.may_start_thread(parents[parent_id].event):
                 by_reader = children.by_reader or parents[parent_id].sender_nid == self._viewer.user_nid
                 self.threads[parent_id] = ThreadDetails(latest, children.count, by_reader)
         return [thread.latest for thread in self.threads.values()]

@@ -6,13 +6,14 @@ another room is told.
 
 from matrixd.core.errors import MatrixError
 from matrixd.core.event import Event
-from matrixd.core.streams import RoomToken
+from matrixd.core.streams import MAX_POSITION, RoomToken
 from matrixd.storage import events
 from matrixd.storage.events import Place
 from matrixd.storage.transaction import Transaction
 
 #: Before everything that a room holds.
 BEGINNING = RoomToken(0, 0)
+_FIRST_PLACE = (0, -MAX_POSITION)
 
 
 def before_event(event: Event, pos: int) -> RoomToken:
@@ -35,12 +36,21 @@ def parsed(text: str | None, name: str, newest: int) -> RoomToken | None:
     return token
 
 
-def place_of(tx: Transaction, room_nid: int, token: RoomToken, name: str) -> Place:
-    """The place in a room's history where a token points; raises M_INVALID_PARAM for one of another room."""
+def place_of(tx: Transaction, room_nid: int, token: RoomToken, name: str, *, backwards: bool = False) -> Place:
+    """The place in a room's history where a token points; raises M_INVALID_PARAM for one of another room.
+
+    A position of the stream is a place only about. `backwards`: what comes before it must not be left out, though
+    something that came after it may be among that; else what comes after it must not be left out.
+    """
     if token.depth is None:
-        return events.last_place(tx, room_nid, token.position) or (0, 0)
+        before_break = events.place_before_break(tx, room_nid, token.position)
+        if backwards:
+            return before_break or events.deepest_place(tx, room_nid, token.position) or _FIRST_PLACE
+        return events.last_place(tx, room_nid, token.position) or before_break or _FIRST_PLACE
     place = (token.depth, token.position)
-    if token != BEGINNING and not events.is_beside_event(tx, room_nid, place):
+    if token == BEGINNING:
+        return _FIRST_PLACE
+    if not events.is_beside_event(tx, room_nid, place):
         raise _invalid(name)
     return place
 

@@ -11,7 +11,7 @@ from matrixd.core.streams import MAX_POSITION, RoomToken
 from matrixd.queries import event_details
 from matrixd.queries.event_context import OneEvent, event_not_found, find_event
 from matrixd.queries.event_details import Details
-from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_history
+from matrixd.queries.event_visibility import Reach, Viewer, VisibleHistory, load_history
 from matrixd.queries.history_tokens import after_event, before_event, place_of
 from matrixd.queries.room_access import room_access
 from matrixd.queries.timeline_pages import MAX_LOOKED_AT, widened
@@ -105,7 +105,7 @@ class _Scan:
         request, room_nid = self._request, self._parent.access.room.room_nid
         start = None if request.start is None else place_of(self._tx, room_nid, request.start, "from")[1]
         end = None if request.end is None else place_of(self._tx, room_nid, request.end, "to")[1]
-        first, last = (MAX_POSITION, 0) if request.backwards else (0, MAX_POSITION)
+        first, last = (MAX_POSITION, -MAX_POSITION) if request.backwards else (-MAX_POSITION, MAX_POSITION)
         return ChildrenPage(
             room_nid,
             self._parent.stored.event.event_id,
@@ -130,20 +130,20 @@ def load_threads(
     access = room_access(tx, room_id, viewer)
     room_nid = access.room.room_nid
     end = MAX_POSITION if before is None else place_of(tx, room_nid, before, "from")[1] + 1
-    history = load_history(tx, room_nid, viewer, access.member, 0)
+    history = load_history(tx, room_nid, viewer, access.member, Reach(0))
     pieces = history.pieces
-    if not pieces:
-        return EventList(history, (), event_details.Details(), None)
     scope = Scope(viewer.user_nid, viewer.ignored - {viewer.user_id}, pieces[0][0], pieces[-1][1])
     threads = event_relations.threads(tx, scope, room_nid, end, limit + 1, only_own=only_own)
     listed = threads[:limit]
     roots = events.by_ids(tx, [root_id for root_id, _ in listed])
+    replaced = event_details.load_replaced(tx, roots.values())
+    history.learn(tx, [*roots.values(), *replaced.values()])
     shown = [
         _without_ignored(roots[root_id], viewer)
         for root_id, _ in listed
         if root_id in roots and _is_root(roots[root_id], room_nid, history)
     ]
-    details = event_details.load(tx, viewer, {room_nid: history}, shown, event_details.load_replaced(tx, shown))
+    details = event_details.load(tx, viewer, {room_nid: history}, shown, replaced)
     token = RoomToken(None, listed[-1][1] - 1) if len(threads) > limit else None
     return EventList(history, shown, details, token)
 
@@ -151,7 +151,7 @@ def load_threads(
 def _is_root(stored: StoredEvent, room_nid: int, history: VisibleHistory) -> bool:
     if stored.room_nid != room_nid or stored.pos is None or stored.verdict is not None:
         return False
-    return history.allows(stored.event, stored.pos)
+    return history.allows(stored)
 
 
 def _without_ignored(stored: StoredEvent, viewer: Viewer) -> StoredEvent:

@@ -10,10 +10,10 @@ from matrixd.core.filters import EventFilter
 from matrixd.core.streams import RoomToken
 from matrixd.queries import event_details
 from matrixd.queries.event_details import Details
-from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_history
+from matrixd.queries.event_visibility import Reach, Viewer, VisibleHistory, load_history, reach_of
 from matrixd.queries.history_tokens import BEGINNING, after_event, before_event, place_of
 from matrixd.queries.room_access import RoomAccess, room_access
-from matrixd.storage import events, room_state
+from matrixd.storage import event_state, events, room_state
 from matrixd.storage.events import Place
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
@@ -83,20 +83,25 @@ def page_of(tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRe
 def widened(
     tx: Transaction, viewer: Viewer, access: RoomAccess, history: VisibleHistory | None, needed: Sequence[StoredEvent]
 ) -> VisibleHistory:
-    """A history that reaches back to the first of some events: the given one, if it does."""
-    first = event_details.first_positions(needed).get(access.room.room_nid, access.room.last_pos + 1)
-    if history is not None and history.since <= first:
-        return history
-    return load_history(tx, access.room.room_nid, viewer, access.member, first)
+    """A history that can decide about some events of the room: the given one, if it reaches back far enough."""
+    room_nid = access.room.room_nid
+    reach = reach_of(needed).get(room_nid, Reach())
+    if history is None or not history.reaches(reach):
+        history = load_history(tx, room_nid, viewer, access.member, reach)
+    history.learn(tx, needed)
+    return history
 
 
 def senders(tx: Transaction, room_nid: int, shown: Sequence[StoredEvent]) -> list[StoredEvent]:
     """The member events of those who sent some events, as of the newest of these."""
     if not shown:
         return []
-    keys = {("m.room.member", stored.event.sender) for stored in shown}
-    newest = max(stored.pos for stored in shown if stored.pos is not None)
-    return list(room_state.of_keys(tx, room_nid, sorted(keys), newest).values())
+    keys = sorted({("m.room.member", stored.event.sender) for stored in shown})
+    newest = max(shown, key=lambda stored: stored.pos or 0)
+    if newest.pos is not None and newest.pos > 0:
+        return list(room_state.of_keys(tx, room_nid, keys, newest.pos).values())
+    state = event_state.after(tx, max(shown, key=lambda stored: (stored.event.depth, stored.pos or 0)))
+    return [] if state is None else list(state.of_keys(tx, keys).values())
 
 
 class _Scan:
@@ -167,10 +172,14 @@ class _Scan:
             return self._start
         return self._last.event.depth, self._last.pos - self._request.backwards
 
+    def _place_of(self, token: RoomToken | None, name: str) -> Place | None:
+        if token is None:
+            return None
+        return place_of(self._tx, self._room_nid, token, name, backwards=self._request.backwards)
+
     def _bounds(self) -> tuple[Place | None, Place | None]:
         request = self._request
-        start = place_of(self._tx, self._room_nid, request.start, "from") if request.start is not None else None
-        end = place_of(self._tx, self._room_nid, request.end, "to") if request.end is not None else None
+        start, end = self._place_of(request.start, "from"), self._place_of(request.end, "to")
         if self._access.last_pos is None:
             return start, end
         last = events.last_place(self._tx, self._room_nid, self._access.last_pos) or (0, 0)

@@ -24,17 +24,18 @@ class Moment:
 
 
 def nearest_in_time(tx: Transaction, moment: Moment, limit: int) -> list[StoredEvent]:
-    """Accepted events of a room's timeline, the nearest first.
+    """Accepted events of a room, the nearest first.
 
     The timeline is halved again and again as if times rose along it, which costs no index: in a room whose times jump
-    back by more than 100 events the answer may be further off than another event.
+    back by more than 100 events the answer may be further off than another event. Where history that was fetched later
+    (negative positions) is asked for, the room is halved by depth: positions do not rise with time there.
     """
-    place = _first_at(tx, moment)
-    rows = _beside(tx, moment.room_nid, place, moment.last, "ASC") + _beside(
-        tx, moment.room_nid, moment.first, place - 1, "DESC"
-    )
+    order = _BY_DEPTH if moment.first < 0 else _BY_POSITION
+    place = _first_at(tx, moment, order)
+    later, earlier = _beside(tx, moment, order, place, ">=", "ASC"), _beside(tx, moment, order, place, "<", "DESC")
+    rows = later + earlier
     fitting = [row for row in rows if (row[1] <= moment.ts if moment.backwards else row[1] >= moment.ts)]
-    fitting.sort(key=lambda row: (row[1], row[2]), reverse=moment.backwards)
+    fitting.sort(key=lambda row: (row[1], row[2], row[3]), reverse=moment.backwards)
     nids = [row[0] for row in fitting[:limit]]
     if not nids:
         return []
@@ -43,28 +44,44 @@ def nearest_in_time(tx: Transaction, moment: Moment, limit: int) -> list[StoredE
     return [found[nid] for nid in nids]
 
 
-def _beside(tx: Transaction, room_nid: int, first: int, last: int, order: str) -> list[Row]:
+#: The column by which a room is halved, and what orders it.
+_BY_POSITION = ("pos", "pos {0}")
+_BY_DEPTH = ("depth", "depth {0}, pos {0}")
+_Order = tuple[str, str]
+
+
+def _beside(
+    tx: Transaction, moment: Moment, order: _Order, place: int, comparison: str, direction: str
+) -> list[Row]:
     return tx.all(
-        "SELECT event_nid, origin_server_ts, pos FROM events WHERE room_nid = ? AND pos >= ? AND pos <= ?"
-        f" AND verdict IS NULL ORDER BY pos {order} LIMIT ?",
-        (room_nid, first, last, _NEIGHBOURS),
+        "SELECT event_nid, origin_server_ts, depth, pos FROM events WHERE room_nid = ? AND pos >= ? AND pos <= ?"
+        f" AND {order[0]} {comparison} ? AND verdict IS NULL ORDER BY {order[1].format(direction)} LIMIT ?",
+        (moment.room_nid, moment.first, moment.last, place, _NEIGHBOURS),
     )
 
 
-def _first_at(tx: Transaction, moment: Moment) -> int:
-    """A position where, for all that halving can tell, the events at or after the time begin."""
-    ends = tx.one(
-        "SELECT MIN(pos), MAX(pos) FROM events WHERE room_nid = ? AND pos >= ? AND pos <= ?",
-        (moment.room_nid, moment.first, moment.last),
+def _first_at(tx: Transaction, moment: Moment, order: _Order) -> int:
+    """A place where, for all that halving can tell, the events at or after the time begin."""
+    column = order[0]
+    low, high = (
+        tx.one(
+            f"SELECT {column} FROM events WHERE room_nid = ? AND pos >= ? AND pos <= ?"
+            f" ORDER BY {order[1].format(direction)} LIMIT 1",
+            (moment.room_nid, moment.first, moment.last),
+        )
+        for direction in ("ASC", "DESC")
     )
-    if ends is None or ends[0] is None:
-        return moment.first
-    low, high = int(ends[0]), int(ends[1]) + 1
+    return moment.first if low is None or high is None else _halved(tx, moment, order, int(low[0]), int(high[0]) + 1)
+
+
+def _halved(tx: Transaction, moment: Moment, order: _Order, low: int, high: int) -> int:
+    column = order[0]
     while low < high:
         middle = (low + high) // 2
         row = tx.one(
-            "SELECT pos, origin_server_ts FROM events WHERE room_nid = ? AND pos >= ? ORDER BY pos LIMIT 1",
-            (moment.room_nid, middle),
+            f"SELECT {column}, origin_server_ts FROM events WHERE room_nid = ? AND {column} >= ? AND pos >= ?"
+            f" AND pos <= ? ORDER BY {order[1].format('ASC')} LIMIT 1",
+            (moment.room_nid, middle, moment.first, moment.last),
         )
         if row is None or row[0] >= high or row[1] >= moment.ts:
             high = middle

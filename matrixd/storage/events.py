@@ -133,6 +133,8 @@ def positions(tx: Transaction, room_nid: int, after: int, up_to: int, limit: int
     return [row[0] for row in rows]
 
 
+#: Events of a timeline's end that are compared where branches may reach differently deep.
+_NEWEST = 20
 #: A place in a room's history: (depth, position).
 Place = tuple[int, int]
 
@@ -158,9 +160,33 @@ def page(
 def last_place(tx: Transaction, room_nid: int, up_to: int) -> Place | None:
     """The place of the newest event of a room's timeline at or before a position."""
     row = tx.one(
-        "SELECT depth, pos FROM events WHERE room_nid = ? AND pos <= ? ORDER BY pos DESC LIMIT 1", (room_nid, up_to)
+        "SELECT depth, pos FROM events WHERE room_nid = ? AND pos <= ? AND pos > 0 ORDER BY pos DESC LIMIT 1",
+        (room_nid, up_to),
     )
     return None if row is None else (row[0], row[1])
+
+
+def deepest_place(tx: Transaction, room_nid: int, up_to: int) -> Place | None:
+    """As `last_place`, but of the newest events of a timeline that forks the one that stands last in its history."""
+    row = tx.one(
+        "SELECT depth, pos FROM (SELECT depth, pos FROM events WHERE room_nid = ? AND pos <= ? AND pos > 0"
+        f" AND verdict IS NULL ORDER BY pos DESC LIMIT {_NEWEST}) n ORDER BY depth DESC, pos DESC LIMIT 1",
+        (room_nid, up_to),
+    )
+    return None if row is None else (row[0], row[1])
+
+
+def place_before_break(tx: Transaction, room_nid: int, pos: int) -> Place | None:
+    """The place just before the event that comes after a position, if the room's timeline has a break there.
+
+    What was fetched later of the hole at the break stands between the events beside it by depth, but not by position.
+    """
+    row = tx.one(
+        "SELECT e.depth FROM events e JOIN timeline_breaks b ON b.room_nid = e.room_nid AND b.pos = e.pos"
+        " WHERE e.room_nid = ? AND e.pos = (SELECT MIN(n.pos) FROM events n WHERE n.room_nid = ? AND n.pos > ?)",
+        (room_nid, room_nid, pos),
+    )
+    return None if row is None else (row[0], pos)
 
 
 def is_beside_event(tx: Transaction, room_nid: int, place: Place) -> bool:

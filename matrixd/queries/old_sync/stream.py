@@ -86,10 +86,7 @@ def _load(tx: Transaction, viewer: Viewer, rooms: Mapping[int, int], after: int,
     looked_at = positions[:limit]
     found = events.at_positions(tx, looked_at)
     came = [found[pos] for pos in looked_at if pos in found]
-    first: dict[int, int] = {}
-    for stored in came:
-        first.setdefault(stored.room_nid, stored.pos or 0)
-    seen = load_histories(tx, viewer, first)
+    seen = load_histories(tx, viewer, came)
     shown = [stored for stored in came if seen[stored.room_nid].may_see(stored) or _is_own(stored, viewer)]
     histories, details = load_told(tx, viewer, shown)
     return _Part(shown, histories, details, looked_at[-1] if len(positions) > limit else None)

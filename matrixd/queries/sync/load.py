@@ -164,8 +164,7 @@ class _TimelineReader:
     def _visible(self, page: Sequence[StoredEvent]) -> set[int]:
         """The numbers of the events that the viewer may see."""
         ask = self._ask
-        assert page[0].pos is not None
-        history = _history(self._tx, ask, page[0].pos)
+        history = _history(self._tx, ask, page)
         visible = {item.event_nid for item in page if history.may_see(item) or _is_own(ask, item)}
         hidden = [item.event_nid for item in page if item.event.is_state and item.event_nid not in visible]
         if hidden and ask.joined_since is not None and ask.state_after is not None:
@@ -186,10 +185,13 @@ def _is_own(ask: RoomAsk, item: StoredEvent) -> bool:
     return item.event.type == "m.room.member" and item.event.state_key == ask.viewer.user_id
 
 
-def _history(tx: Transaction, ask: RoomAsk, since: int) -> VisibleHistory:
-    if ask.joined_since is not None and ask.joined_since < since:
-        return VisibleHistory.of_member(ask.viewer, since, ask.joined_since)
-    return load_histories(tx, ask.viewer, {ask.room_nid: since})[ask.room_nid]
+def _history(tx: Transaction, ask: RoomAsk, page: Sequence[StoredEvent]) -> VisibleHistory:
+    first = page[0].pos
+    if ask.joined_since is None or first is None or ask.joined_since >= first:
+        return load_histories(tx, ask.viewer, page)[ask.room_nid]
+    history = VisibleHistory.of_member(ask.viewer, first, ask.joined_since)
+    history.learn(tx, page)
+    return history
 
 
 def _state(

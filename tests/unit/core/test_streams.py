@@ -9,7 +9,9 @@ from matrixd.core.streams import MAX_POSITION, MAX_TOKEN_LENGTH, RoomToken, Stre
 
 positions = st.integers(0, MAX_POSITION)
 stream_tokens = st.tuples(*(positions for _ in Stream)).map(StreamToken)
-room_tokens = st.builds(RoomToken, st.none() | positions, positions)
+room_tokens = st.builds(RoomToken, st.none() | positions, positions) | st.builds(
+    RoomToken, positions, positions.map(lambda position: -position)
+)
 
 GARBAGE = [
     "",
@@ -115,6 +117,7 @@ class TestStreamToken:
 class TestRoomToken:
     def test_text(self) -> None:
         assert str(RoomToken(7, 12)) == "t7-12"
+        assert str(RoomToken(7, -3)) == "t7--3"
         assert str(RoomToken(None, 12)) == "s12"
         assert RoomToken(0, 12).is_topological
         assert not RoomToken(None, 12).is_topological
@@ -131,7 +134,8 @@ class TestRoomToken:
 
     @pytest.mark.parametrize(
         "text",
-        [*GARBAGE, "t1", "t-1", "t1-", "t1_2", "t1--2", "t01-2", f"t{2**63}-1", f"t1-{2**63}", "t1-2 ", "t1-2-3"],
+        [*GARBAGE, "t1", "t-1", "t1-", "t1_2", "t1--02", "t1---2", "t1--0", "t01-2", f"t{2**63}-1", f"t1-{2**63}",
+         f"t1--{2**63}", "t1-2 ", "t1-2-3"],
     )
     def test_garbage(self, text: str) -> None:
         with pytest.raises(MatrixError) as caught:
@@ -139,7 +143,7 @@ class TestRoomToken:
         assert caught.value.errcode == "M_INVALID_PARAM"
         assert "'to'" in caught.value.error
 
-    @pytest.mark.parametrize(("depth", "position"), [(-1, 0), (0, -1), (None, -1), (2**63, 0), (None, 2**63)])
+    @pytest.mark.parametrize(("depth", "position"), [(-1, 0), (0, -(2**63)), (None, -1), (2**63, 0), (None, 2**63)])
     def test_impossible(self, depth: int | None, position: int) -> None:
         with pytest.raises(ValueError):
             RoomToken(depth, position)
