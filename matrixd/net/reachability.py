@@ -2,7 +2,7 @@
 
 Kept in memory, and written by who sends to them (`changed`). A server that failed is left alone for a while: a few
 short pauses first, since most that fail are being restarted, then ever longer ones. When the pause is over, one request
-at a time tries it. A server that sends us an authenticated request is tried at once.
+at a time tries it. A server that sends us an authenticated request is tried at once, by whoever needs something of it.
 """
 
 import random
@@ -30,6 +30,9 @@ RETIRED_MS = 14 * _DAY_MS
 _RETIRES_AFTER_MS = _HOUR_MS
 #: Who answered in Matrix's form so lately is there, even if a path gives something else.
 _LATELY_MS = 1 * _MINUTE_MS
+#: Who contacted us so lately is there: to understand what it sent, more of it may be needed at once, and by several
+#: requests, though none has told yet that it answers.
+_ALIVE_MS = 10 * _SECOND_MS
 #: A try of which nothing was heard for so long is over.
 _PROBE_MS = 2 * _MINUTE_MS
 #: How long another server may have us wait because it is overloaded.
@@ -110,7 +113,8 @@ class Reachability:
         if record.is_refusing:
             record.tried_ts = now
             return
-        wait_ms = max(record.reach.next_try_ts, record.probing_until_ts) - now
+        is_alive = now - record.contacted_ts < _ALIVE_MS and not record.vain_contacts
+        wait_ms = max(record.reach.next_try_ts, 0 if is_alive else record.probing_until_ts) - now
         if wait_ms > 0:
             last = record.reach.error or "it did not answer"
             raise RemoteError(

@@ -171,6 +171,19 @@ def test_a_contact_lets_it_be_tried_at_once_and_wakes(reachability: Reachability
     assert not is_refused(reachability)
 
 
+def test_after_a_contact_several_requests_may_try_it(reachability: Reachability, clock: TestClock) -> None:
+    reachability.failed(NAME, no_connection())
+    reachability.contacted(NAME)
+    assert [is_refused(reachability) for _ in range(3)] == [False] * 3
+    clock.ms += 15_000
+    assert is_refused(reachability)
+    # Who reaches us and did not answer is tried by one at a time.
+    reachability.failed(NAME, no_connection())
+    clock.ms = reachability.next_try_ts(NAME)
+    reachability.contacted(NAME)
+    assert [is_refused(reachability) for _ in range(2)] == [False, True]
+
+
 def test_a_server_that_only_reaches_us_is_not_tried_at_each_contact(
     reachability: Reachability, clock: TestClock
 ) -> None:
