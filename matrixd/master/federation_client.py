@@ -31,7 +31,7 @@ def build_federation_client(frame: Frame, sign: Sign, reachability: Reachable) -
     client = FederationClient(
         frame.config.server.server_name,
         sign,
-        Discovery(dns, well_knowns.of),
+        Discovery(dns, well_knowns),
         connector,
         reachability,
         frame.clock,

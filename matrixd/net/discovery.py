@@ -4,7 +4,8 @@ https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
 """
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from matrixd.core.identifiers import ServerAddress, is_server_name, parse_server_name
 from matrixd.net.addresses import is_address
@@ -19,17 +20,22 @@ DEFAULT_PORT = 8448
 _MAX_PLACES = 8
 
 
-class Discovery:
-    """Finds servers. `well_known` tells what a host name delegates to."""
+class Delegations(Protocol):
+    """Tells what a host name delegates to: `WellKnowns`."""
 
-    def __init__(
-        self,
-        dns: Dns,
-        well_known: Callable[[str], Awaitable[WellKnown]],
-        chance: Callable[[], float] = random.random,
-    ) -> None:
+    async def of(self, host: str) -> WellKnown:
+        """What a host name says."""
+
+    def doubt(self, host: str) -> None:
+        """What it said led nowhere."""
+
+
+class Discovery:
+    """Finds servers."""
+
+    def __init__(self, dns: Dns, well_knowns: Delegations, chance: Callable[[], float] = random.random) -> None:
         self._dns = dns
-        self._well_known = well_known
+        self._well_knowns = well_knowns
         self._chance = chance
 
     async def find(self, server_name: str, steps: list[Step] | None = None) -> Route:
@@ -46,7 +52,7 @@ class Discovery:
         route = _explicit(server_name, address, steps)
         if route is not None:
             return route
-        said = await self._well_known(address.host)
+        said = await self._well_knowns.of(address.host)
         steps.append(_well_known_step(address.host, said))
         if said.server is None:
             # Steps 4 to 6.
@@ -55,6 +61,11 @@ class Discovery:
         # Steps 3.1 and 3.2, then 3.3 to 3.5.
         route = _explicit(server_name, delegated, steps)
         return route or await self._by_service(server_name, delegated.host, steps)
+
+    def doubt(self, server_name: str) -> None:
+        """The way that was found led nowhere: what may have changed is looked at again the next time."""
+        if is_server_name(server_name):
+            self._well_knowns.doubt(parse_server_name(server_name).host)
 
     async def _by_service(self, server_name: str, host: str, steps: list[Step]) -> Route:
         for kind, service in ((StepKind.SRV, "_matrix-fed._tcp"), (StepKind.SRV_DEPRECATED, "_matrix._tcp")):

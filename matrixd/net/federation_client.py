@@ -253,7 +253,12 @@ class FederationClient:
 
     async def _connect(self, destination: str) -> Connection:
         self.opened += 1
-        return await self._connector.connect(await self._discovery.find(destination))
+        route = await self._discovery.find(destination)
+        try:
+            return await self._connector.connect(route)
+        except RemoteError:
+            self._discovery.doubt(destination)
+            raise
 
 
 def _checked(target: str) -> str:

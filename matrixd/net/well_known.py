@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names (step 3)
 import email.utils
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -57,6 +57,8 @@ class WellKnown:
     kept_s: int
     is_definite: bool = True
     """Whether the name's owner said so, rather than that nothing could be learnt."""
+    status: int | None = None
+    """That of the last answer; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,13 @@ class WellKnowns:
         if kept is not None and self._clock.monotonic() < kept.expires:
             return kept.said
         return await self._flights.run(name, lambda: self._refresh(name))
+
+    def doubt(self, host: str) -> None:
+        """The server that a host delegates to can't be reached: its file is fetched again, if it is not quite new."""
+        kept = self._kept.get(host.lower())
+        now = self._clock.monotonic()
+        if kept is not None and kept.said.server is not None and now - kept.fetched >= MIN_S:
+            self._kept.put(host.lower(), replace(kept, expires=min(kept.expires, now)), _KEPT_BYTES)
 
     async def _refresh(self, host: str) -> WellKnown:
         kept = self._kept.get(host)
@@ -149,18 +158,23 @@ class WellKnowns:
         if answer.status != 200:
             kept = 0 if lifetime is None else min(lifetime, MAX_FAILURE_S)
             return WellKnown(
-                None, f"the answer has status {answer.status}", urls, kept, is_definite=answer.status < 500
+                None,
+                f"the answer has status {answer.status}",
+                urls,
+                kept,
+                is_definite=answer.status < 500,
+                status=answer.status,
             )
         try:
             # "assume that the body is JSON regardless of type"
             content = canonical_json.decode(answer.body)
         except ValueError:
-            return WellKnown(None, "the answer is not JSON", urls, 0)
+            return WellKnown(None, "the answer is not JSON", urls, 0, status=200)
         server = content.get("m.server") if isinstance(content, dict) else None
         if not is_server_name(server):
-            return WellKnown(None, "the answer has no 'm.server' that is a server name", urls, 0)
+            return WellKnown(None, "the answer has no 'm.server' that is a server name", urls, 0, status=200)
         kept = DEFAULT_S if lifetime is None else min(max(lifetime, MIN_S), MAX_S)
-        return WellKnown(str(server), None, urls, kept)
+        return WellKnown(str(server), None, urls, kept, status=200)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,27 @@ import logging.config
 from collections.abc import Mapping
 from typing import Any, cast
 
-from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    STDLibLogObserver,
+    globalLogBeginner,
+)
+
+#: Where Twisted tells of each packet and of each line that another server sends: four messages for one DNS look-up, and
+#: as many as that server likes for one HTTP answer. Errors are told.
+_TALKATIVE = ("log_legacy", "twisted.web._newclient")
 
 
 def start(dict_config: Mapping[str, Any]) -> None:
     """Configures logging. Raises ValueError, with a sentence, for a configuration that logging refuses."""
     logging.config.dictConfig(dict(dict_config))
     logging.captureWarnings(True)
-    observer = cast(ILogObserver, STDLibLogObserver())  # zope.interface does not show itself to type checkers
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    quiet = LogLevelFilterPredicate(defaultLogLevel=LogLevel.debug)
+    for namespace in _TALKATIVE:
+        quiet.setLogLevelForNamespace(namespace, LogLevel.warn)
+    # zope.interface does not show itself to type checkers
+    observer = FilteringLogObserver(cast(ILogObserver, STDLibLogObserver()), [cast(Any, quiet)])
+    globalLogBeginner.beginLoggingTo([cast(ILogObserver, observer)], redirectStandardIO=False)

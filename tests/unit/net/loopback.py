@@ -138,6 +138,9 @@ class TlsServer:
 
     def stop(self) -> None:
         """Close everything."""
+        with contextlib.suppress(OSError):
+            # Wakes the thread that waits for a connection, and would take one more.
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         for connection in self._open:
             with contextlib.suppress(OSError):
@@ -301,7 +304,7 @@ class Net:
     ) -> FederationClient:
         """A client with options changed."""
         connector = self.connector(**changes)
-        discovery = Discovery(self.dns(), self.well_knowns(**changes).of, lambda: 0.0)
+        discovery = Discovery(self.dns(), self.well_knowns(**changes), lambda: 0.0)
         moved: Any = connector
         moved.connect = self.move(self.connector(**changes))
         return FederationClient(

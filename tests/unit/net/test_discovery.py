@@ -9,26 +9,36 @@ from matrixd.net.discovery import Discovery
 from matrixd.net.errors import FailureKind
 from matrixd.net.route import Outcome, Place, Route, Step, StepKind
 from matrixd.net.well_known import WellKnown
-from tests.unit.net.loopback import Net, answer, answering, failure
+from tests.unit.net.loopback import Net, Peer, answer, answering, failure
 
 FED, OLD = "_matrix-fed._tcp.", "_matrix._tcp."
 
 
-def discovery(net: Net, delegates: dict[str, str] | None = None, asked: list[str] | None = None) -> Discovery:
-    """With these well-known files."""
+class Files:
+    """Well-known files; `asked` has the hosts that were asked for one."""
 
-    async def well_known(host: str) -> WellKnown:
-        if asked is not None:
-            asked.append(host)
-        server = (delegates or {}).get(host)
+    def __init__(self, delegates: dict[str, str]) -> None:
+        self.delegates = delegates
+        self.asked: list[str] = []
+        self.doubted: list[str] = []
+
+    async def of(self, host: str) -> WellKnown:
+        self.asked.append(host)
+        server = self.delegates.get(host)
         problem = None if server else "the answer has status 404"
         return WellKnown(server, problem, (f"https://{host}/.well-known/matrix/server",), 1)
 
-    return Discovery(net.dns(), well_known, lambda: 0.0)
+    def doubt(self, host: str) -> None:
+        self.doubted.append(host)
+
+
+def discovery(net: Net, files: Files | None = None) -> Discovery:
+    """With these well-known files."""
+    return Discovery(net.dns(), files or Files({}), lambda: 0.0)
 
 
 def find(net: Net, name: str, delegates: dict[str, str] | None = None) -> Route:
-    return net.run(discovery(net, delegates).find(name))
+    return net.run(discovery(net, Files(delegates or {})).find(name))
 
 
 def kinds(route: Route) -> list[tuple[StepKind, Outcome]]:
@@ -46,12 +56,12 @@ def kinds(route: Route) -> list[tuple[StepKind, Outcome]]:
     ],
 )
 def test_literals_and_ports_need_no_lookup(net: Net, name: str, place: Place, tls_name: str) -> None:
-    asked: list[str] = []
-    route = net.run(discovery(net, asked=asked).find(name))
+    files = Files({})
+    route = net.run(discovery(net, files).find(name))
     assert (route.places, route.tls_name, route.host_header) == ([place], tls_name, name)
     kind = StepKind.PORT if name.startswith("c.") else StepKind.LITERAL
     assert route.steps == [Step(kind, name, Outcome.FOUND, f"{place.host} port {place.port}")]
-    assert (asked, net.names.asked) == ([], [])
+    assert (files.asked, net.names.asked) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +140,34 @@ def test_what_is_no_server_name(net: Net, name: str) -> None:
     assert failure(net, discovery(net).find(name)).kind is FailureKind.DNS
 
 
+def test_a_way_that_led_nowhere_is_doubted(net: Net) -> None:
+    files = Files({})
+    finding = discovery(net, files)
+    finding.doubt("c.example:8448")
+    finding.doubt("no name")
+    assert files.doubted == ["c.example"]
+
+
 class TestThroughTheClient:
+    def test_a_server_that_has_moved_is_found_again(self, net: Net) -> None:
+        old, new = (net.serve(answering(answer(b'{"a":1}')), "b.example") for _ in range(2))
+        files = [answer(f'{{"m.server":"b.example:{server.port}"}}'.encode()) for server in (old, new)]
+
+        def each_once(peer: Peer) -> None:
+            peer.read()
+            peer.write(files.pop(0))
+
+        net.moved[("a.example", 443)] = net.serve(each_once, "a.example").port
+        client = net.client()
+        old.stop()
+        for _ in range(2):
+            # What was fetched just now is not fetched again.
+            assert failure(net, client.get("a.example", "/")).kind is FailureKind.CONNECT
+        net.clock.advance(600)
+        assert failure(net, client.get("a.example", "/")).kind is FailureKind.CONNECT
+        assert net.run(client.get("a.example", "/")) == {"a": 1}
+        assert len(new.asked) == 1
+
     def test_well_known_then_service_then_request(self, net: Net) -> None:
         web = net.serve(answering(answer(b'{"m.server":"b.example"}')), "a.example")
         matrix = net.serve(answering(answer(b'{"a":1}')), "b.example")
