@@ -35,8 +35,12 @@ def build_event(
     state_key: str | None = None,
     redacts: str | None = None,
     event_id: str | None = None,
+    with_origin: bool = False,
 ) -> Event:
-    """A complete event: `event_template`, then `complete`. Raises InvalidEvent (EventTooLarge)."""
+    """A complete event: `event_template`, then `complete`. Raises InvalidEvent (EventTooLarge).
+
+    `with_origin` adds our name as `origin`, which invites to users of other servers have by the specification's data.
+    """
     template = event_template(
         version,
         room_id=room_id,
@@ -51,6 +55,8 @@ def build_event(
         redacts=redacts,
         event_id=event_id,
     )
+    if with_origin:
+        template["origin"] = server_name
     return complete(version, template, server_name, signing_key)
 
 

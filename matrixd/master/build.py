@@ -28,6 +28,7 @@ from matrixd.master.rooms import build_rooms
 from matrixd.master.spaces import serve_spaces
 from matrixd.master.syncing import build_reads, serve_sync
 from matrixd.master.user_data import UserData, build_user_data
+from matrixd.net.metrics import FederationClientMetrics
 from matrixd.net.remote_peers import RemotePeers
 from matrixd.queries.authentication import Authenticator
 from matrixd.queries.feed import Feed
@@ -152,8 +153,10 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
     serve_public(frame)
-    serve_federation(frame, federation, heads, lanes, user_data, reads.erased_users)
-    metrics = serve_metrics(frame, lambda: persister.waiting, federation.sending.metrics)
+    serve_federation(frame, federation, heads, lanes, user_data, reads.erased_users, remote_rooms.inviting)
+    metrics = serve_metrics(
+        frame, lambda: persister.waiting, federation.sending.metrics, FederationClientMetrics(federation.client)
+    )
     return Master(frame, accounts, user_data, _dispatchers(frame, accounts, metrics))
 
 

@@ -7,6 +7,7 @@ from matrixd.http.federation.invites import Invites
 from matrixd.http.federation.joins import Joins
 from matrixd.http.federation.knocks import Knocks
 from matrixd.http.federation.leaving import Leaving
+from matrixd.http.federation.third_party_invite import ThirdPartyInvite
 from matrixd.http.federation.transactions import Send
 from matrixd.master.federation_client import build_federation_client
 from matrixd.master.federation_edus import build_federation_edus
@@ -18,6 +19,7 @@ from matrixd.master.user_data import UserData
 from matrixd.net.federation_client import FederationClient
 from matrixd.net.key_ring import KeyRing
 from matrixd.net.remote_events import RemoteEvents
+from matrixd.net.remote_third_party import RemoteThirdParty
 from matrixd.net.remote_users import RemoteUsers
 from matrixd.queries.erased_users import ErasedUsers
 from matrixd.queries.federation.join_answers import JoinAnswers
@@ -35,10 +37,12 @@ from matrixd.services.receiving.pdu_checks import PduChecks
 from matrixd.services.receiving.placing import Placing
 from matrixd.services.receiving.receiver import Receiver
 from matrixd.services.receiving.transactions import Transactions
+from matrixd.services.remote_inviting import RemoteInviting
 from matrixd.services.resident.invites import RemoteInvites
 from matrixd.services.resident.membership_events import MembershipEvents
 from matrixd.services.resident.rooms_of_others import RoomsOfOthers
 from matrixd.services.resident.templates import MembershipTemplates
+from matrixd.services.resident.third_party_invites import ThirdPartyInvites
 from matrixd.services.restricted_joins import RestrictedJoins
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
@@ -105,6 +109,7 @@ def serve_federation(
     lanes: RoomLanes,
     user_data: UserData,
     erased_users: ErasedUsers,
+    inviting: RemoteInviting,
 ) -> None:
     """What other servers may ask of us and send to us."""
     server_name, database, acls = frame.config.server.server_name, frame.database, federation.acls
@@ -115,7 +120,7 @@ def serve_federation(
     limits = frame.config.ratelimits
     rooms = RoomsOfOthers(heads, acls)
     restricted = RestrictedJoins(heads, frame.is_local)
-    templates = MembershipTemplates(rooms, lanes, restricted)
+    templates = MembershipTemplates(server_name, rooms, lanes, restricted)
     events = MembershipEvents(
         server_name, federation.signing_key, rooms, federation.checks, federation.receiver, restricted,
         Limit(RateLimiter(limits.joins_per_room), frame.clock, "Too many users join this room"),
@@ -133,4 +138,9 @@ def serve_federation(
         Leaving(templates, events).routes(),
         Knocks(templates, events).routes(),
         Invites(invites).routes(),
+        ThirdPartyInvite(
+            ThirdPartyInvites(
+                database, heads, lanes, rooms, inviting, RemoteThirdParty(federation.client), frame.is_local
+            )
+        ).routes(),
     )

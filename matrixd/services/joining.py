@@ -49,7 +49,6 @@ class Joining:
         profiles: MemberProfiles,
         restricted: RestrictedJoins,
         remote: RemoteJoining,
-        is_local: Callable[[str], bool],
         allow_per_room_profiles: bool,
         per_user: Limit,
         per_room: Limit,
@@ -60,7 +59,6 @@ class Joining:
         self._profiles = profiles
         self._restricted = restricted
         self._remote = remote
-        self._is_local = is_local
         self._allow_per_room_profiles = allow_per_room_profiles
         self._per_user = per_user
         self._per_room = per_room
@@ -193,9 +191,6 @@ class Joining:
         promise = (await self._heads.get(head.room_id, [key])).state(key)
         if promise is None or promise.sender != signed.sender:
             raise MatrixError(403, "M_FORBIDDEN", "The room has no such third-party invite.")
-        if not self._is_local(promise.sender):
-            sentence = "The invite is of a user of another server, and this server does not yet ask others."
-            raise MatrixError(403, "M_FORBIDDEN", sentence)
         display_name = promise.content.get("display_name")
         invite = {
             "display_name": display_name if isinstance(display_name, str) else "",

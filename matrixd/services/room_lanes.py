@@ -189,7 +189,7 @@ class RoomLanes:
             await self._heads.get(head.room_id, _needed_keys(head.version, [draft]))
             if draft.check is not None:
                 draft.check(head)
-            event = self._build(head, head.version, draft, None)
+            event = self._build(head, head.version, draft, None, with_origin=True)
             self._authorise(head, draft, event)
             return event
         finally:
@@ -357,7 +357,15 @@ class RoomLanes:
                 if not draft.is_optional:
                     raise
 
-    def _build(self, head: RoomHead | None, version: RoomVersion, draft: Draft, room_id: str | None) -> Event:
+    def _build(
+        self,
+        head: RoomHead | None,
+        version: RoomVersion,
+        draft: Draft,
+        room_id: str | None,
+        *,
+        with_origin: bool = False,
+    ) -> Event:
         prev_events = head.extremities[-_MAX_PREV_EVENTS:] if head is not None else ()
         auth_events: list[Event] = []
         if head is not None:
@@ -379,6 +387,7 @@ class RoomLanes:
                 state_key=draft.state_key,
                 redacts=draft.redacts,
                 event_id=self._new_event_id() if version.event_id_format is EventIdFormat.CHOSEN else None,
+                with_origin=with_origin,
             )
         except EventTooLarge as error:
             raise MatrixError(413, "M_TOO_LARGE", f"{error}.") from error

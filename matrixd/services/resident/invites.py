@@ -15,6 +15,7 @@ from matrixd.services.invite_permission import check_invitable
 from matrixd.services.limits import Limit
 from matrixd.services.out_of_band import OutOfBand
 from matrixd.services.receiving.pdu_checks import PduChecks
+from matrixd.services.resident.sent_event import sent_event
 from matrixd.storage.database import Database
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class RemoteInvites:
     ) -> Event:
         """Take an invite; the same with our signature.
 
-        Raises M_INCOMPATIBLE_ROOM_VERSION, M_INVALID_PARAM, M_FORBIDDEN, M_INVITE_BLOCKED, M_NOT_FOUND,
+        Raises M_INCOMPATIBLE_ROOM_VERSION, M_BAD_JSON, M_INVALID_PARAM, M_FORBIDDEN, M_INVITE_BLOCKED, M_NOT_FOUND,
         M_LIMIT_EXCEEDED.
         """
         version = ROOM_VERSIONS.get(room_version)
@@ -85,12 +86,7 @@ class RemoteInvites:
         self, origin: str, version: RoomVersion, room_id: str, event_id: str, pdu: Mapping[str, Any]
     ) -> Event:
         checked = await self._checks.check(version, room_id, [pdu])
-        if not checked.events:
-            reason = next(iter(checked.refused.values()), "'event' is no event of this room.")
-            raise MatrixError(400, "M_INVALID_PARAM", reason)
-        event = checked.events[0]
-        if event.event_id != event_id:
-            raise MatrixError(400, "M_INVALID_PARAM", f"The event in the body has the ID {event.event_id}.")
+        event = sent_event(checked, event_id)
         if event.membership != "invite" or event.state_key is None:
             raise MatrixError(400, "M_INVALID_PARAM", "'event' must be an m.room.member event with an invite.")
         if event.sender_domain != origin:

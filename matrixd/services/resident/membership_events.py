@@ -15,6 +15,7 @@ from matrixd.services.limits import Limit
 from matrixd.services.receiving.pdu_checks import PduChecks
 from matrixd.services.receiving.receiver import Receiver
 from matrixd.services.resident.rooms_of_others import RoomsOfOthers
+from matrixd.services.resident.sent_event import sent_event
 from matrixd.services.restricted_joins import JOIN_RULES, Condition, RestrictedJoins
 from matrixd.services.room_head import RoomHead
 
@@ -42,7 +43,7 @@ class MembershipEvents:
 
     async def join(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> Event:
         """Take a join; it has our signature where we let the user in. Raises MatrixError."""
-        head = await self._rooms.room(origin, room_id, [JOIN_RULES])
+        head = await self._rooms.room_with_members(origin, room_id, [JOIN_RULES])
         event, signed_by = await self._checked(origin, head, event_id, pdu, "join")
         head = await self._rooms.room(origin, room_id, [JOIN_RULES, event.key])
         if head.membership(event.sender) != "join":
@@ -63,7 +64,7 @@ class MembershipEvents:
 
     async def knock(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> list[Event]:
         """Take a knock; the events by which who knocks can know the room. Raises MatrixError."""
-        head = await self._rooms.room(origin, room_id)
+        head = await self._rooms.room_with_members(origin, room_id)
         event, signed_by = await self._checked(origin, head, event_id, pdu, "knock")
         await self._receiver.accept(origin, event, signed_by)
         keys = [(event_type, "") for event_type in STRIPPED_STATE_TYPES]
@@ -74,12 +75,7 @@ class MembershipEvents:
         self, origin: str, head: RoomHead, event_id: str, pdu: Mapping[str, Any], membership: str
     ) -> tuple[Event, frozenset[str]]:
         checked = await self._checks.check(head.version, head.room_id, [pdu])
-        if not checked.events:
-            reason = next(iter(checked.refused.values()), "The body is no event of this room.")
-            raise MatrixError(400, "M_INVALID_PARAM", reason)
-        event = checked.events[0]
-        if event.event_id != event_id:
-            raise MatrixError(400, "M_INVALID_PARAM", f"The event in the body has the ID {event.event_id}.")
+        event = sent_event(checked, event_id)
         if event.membership != membership or event.state_key != event.sender:
             sentence = f"The body must be the m.room.member event by which its sender says {membership!r}."
             raise MatrixError(400, "M_INVALID_PARAM", sentence)

@@ -31,6 +31,13 @@ class RoomsOfOthers:
             raise MatrixError(403, "M_FORBIDDEN", "This room is blocked on this server.")
         return head
 
+    async def room_with_members(self, origin: str, room_id: str, keys: Collection[StateKey] = ()) -> RoomHead:
+        """The same for who wants to come in: a room that all have left lives on wherever it is known, or nowhere."""
+        head = await self.room(origin, room_id, keys)
+        if not head.joined_count:
+            raise _not_here(room_id)
+        return head
+
 
 def check_user(origin: str, user_id: str) -> None:
     """Raises M_INVALID_PARAM for what is no user ID, M_FORBIDDEN for a user of another server than that which asks."""

@@ -19,7 +19,8 @@ _OF_THE_SENDER = ("hashes", "signatures", "event_id")
 class MembershipTemplates:
     """Makes templates on the room's newest end, of events that would be allowed now."""
 
-    def __init__(self, rooms: RoomsOfOthers, lanes: RoomLanes, restricted: RestrictedJoins) -> None:
+    def __init__(self, server_name: str, rooms: RoomsOfOthers, lanes: RoomLanes, restricted: RestrictedJoins) -> None:
+        self._server_name = server_name
         self._rooms = rooms
         self._lanes = lanes
         self._restricted = restricted
@@ -31,7 +32,7 @@ class MembershipTemplates:
         M_UNABLE_TO_GRANT_JOIN.
         """
         check_user(origin, user_id)
-        head = await self._rooms.room(origin, room_id, [("m.room.member", user_id), JOIN_RULES])
+        head = await self._rooms.room_with_members(origin, room_id, [("m.room.member", user_id), JOIN_RULES])
         _check_version(head, versions)
         content = {"membership": "join"}
         if self._restricted.applies(head, user_id):
@@ -47,7 +48,7 @@ class MembershipTemplates:
     async def knock(self, origin: str, room_id: str, user_id: str, versions: Collection[str]) -> dict[str, Any]:
         """The answer to ``make_knock``. Raises as `join`."""
         check_user(origin, user_id)
-        head = await self._rooms.room(origin, room_id, [JOIN_RULES])
+        head = await self._rooms.room_with_members(origin, room_id, [JOIN_RULES])
         _check_version(head, versions)
         if not head.version.auth.knock:
             raise MatrixError(403, "M_FORBIDDEN", f"Rooms of version {head.version.identifier} know no knocking.")
@@ -70,6 +71,7 @@ class MembershipTemplates:
     async def _made(self, head: RoomHead, user_id: str, content: dict[str, str]) -> dict[str, Any]:
         event = await self._lanes.build(head.room_id, Draft(user_id, "m.room.member", content, state_key=user_id))
         template = {name: value for name, value in event.pdu.items() if name not in _OF_THE_SENDER}
+        template["origin"] = self._server_name
         return {"room_version": head.version.identifier, "event": template}
 
 
