@@ -55,3 +55,7 @@ CREATE TABLE remote_join_state (
     event_nid INTEGER NOT NULL,
     PRIMARY KEY (room_nid, key_nid)
 ) STRICT, WITHOUT ROWID;
+
+-- view_remote_joins: rooms that are joined through other servers, or were within the last week, and how far that came.
+CREATE VIEW view_remote_joins AS
+SELECT room_id, user_id, state, resident, tries, next_try_ts, error, created_ts, changed_ts FROM remote_joins;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from matrixd.storage import remote_joins
 from matrixd.storage.transaction import Transaction
 from tests.support.database import OpenDatabase
 
@@ -18,6 +19,7 @@ _COLUMNS = {
     "view_events": "room_id, pos, event_id, type, state_key, sender, origin_server_ts, depth, verdict, redacted_by,"
     " json",
     "view_aliases": "alias, room_id, creator, created_ts",
+    "view_remote_joins": "room_id, user_id, state, resident, tries, next_try_ts, error, created_ts, changed_ts",
 }
 
 
@@ -45,6 +47,7 @@ def _fill(tx: Transaction) -> None:
         "INSERT INTO room_members (user_nid, room_nid, membership, event_nid, pos, sender_nid, is_local)"
         " VALUES (1, 1, 'join', 1, 1, 1, 1)"
     )
+    remote_joins.begin(tx, "!r", "@alice:x", "made", {}, ["y"], 8)
     tx.execute("INSERT INTO room_aliases (alias, room_nid, creator_nid, created_ts) VALUES ('#a:x', 1, 1, 7)")
 
 
