@@ -12,9 +12,10 @@ from matrixd.master.syncing import Reads
 from matrixd.queries.members import Members
 from matrixd.queries.room_history import RoomHistory
 from matrixd.queries.room_state_reads import RoomStateReads
+from matrixd.services.jump_to_date import JumpToDate
 
 
-def serve_room_reads(frame: Frame, reads: Reads) -> None:
+def serve_room_reads(frame: Frame, reads: Reads, jumps: JumpToDate) -> None:
     """The endpoints."""
     database, clock = frame.database, frame.clock
     reading = RoomReading(frame.feed, reads.ignored_users, reads.erased_users)
@@ -25,7 +26,7 @@ def serve_room_reads(frame: Frame, reads: Reads) -> None:
         Rooms(reading, history, state, Members(database, clock)).routes(),
         MessagePagination(reading, history).routes(),
         EventContext(reading, history).routes(),
-        RoomEventByTimestamp(reading, history).routes(),
+        RoomEventByTimestamp(reading, jumps).routes(),
         Relations(reading, history).routes(),
         ThreadsList(reading, history).routes(),
     )

@@ -36,6 +36,7 @@ from matrixd.services.membership import MembershipChanges
 from matrixd.services.moved_settings import MovedSettings
 from matrixd.services.publishing import Publishing
 from matrixd.services.redaction_limits import RedactionLimits
+from matrixd.services.remote_directories import RemoteDirectories
 from matrixd.services.removing import Removing
 from matrixd.services.restricted_joins import RestrictedJoins
 from matrixd.services.room_head import RoomHeads
@@ -78,7 +79,9 @@ class _Membership:
     knocking: Knocking
 
 
-def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes, remote: RemoteRooms) -> Rooms:
+def build_rooms(
+    frame: Frame, heads: RoomHeads, lanes: RoomLanes, remote: RemoteRooms, directories: RemoteDirectories
+) -> Rooms:
     """Build it and serve it."""
     config, database = frame.config, frame.database
     frame.limiters["message"] = RateLimiter(config.ratelimits.message)
@@ -88,7 +91,7 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes, remote: Remote
     members = _membership(frame, heads, lanes, profiles, moved, remote)
     aliases = Aliases(
         database, frame.clock, server_name, heads, lanes, RoomRules(config.rooms.alias_creation_rules),
-        config.rooms.require_membership_for_aliases,
+        config.rooms.require_membership_for_aliases, directories,
     )
     publishing = Publishing(database, heads, RoomRules(config.rooms.room_list_publication_rules))
     sending = Sending(database, lanes, SentTransactions(database, frame.budget), frame.budget)
@@ -108,7 +111,7 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes, remote: Remote
         MembershipChanges(
             members.joining, members.inviting, members.leaving, members.removing, members.knocking
         ),
-        CanonicalAliases(database, server_name),
+        CanonicalAliases(database, server_name, directories.locate),
     )
     frame.capabilities.update(CAPABILITIES)
     frame.serve(
@@ -120,9 +123,9 @@ def build_rooms(frame: Frame, heads: RoomHeads, lanes: RoomLanes, remote: Remote
         Redaction(sending, _redaction_limits(frame, heads)).routes(),
         RoomStateChange(changes).routes(),
         RoomUpgradeEndpoints(upgrades).routes(),
-        Directory(aliases, server_name).routes(),
+        Directory(aliases).routes(),
         ListPublicRooms(
-            PublicRooms(database, config.rooms.enable_room_list_search), publishing, server_name,
+            PublicRooms(database, config.rooms.enable_room_list_search), publishing, directories, server_name,
             not config.rooms.allow_public_rooms_without_auth,
         ).routes(),
     )
@@ -139,7 +142,7 @@ def _membership(
     per_user = _limit(frame, limits.joins_local, "You join rooms too often")
     return _Membership(
         Joining(
-            heads, lanes, profiles, RestrictedJoins(heads, frame.is_local), remote.joining, frame.is_local,
+            heads, lanes, profiles, RestrictedJoins(heads, frame.is_local), remote.joining,
             config.rooms.allow_per_room_profiles, per_user,
             _limit(frame, limits.joins_per_room, "Too many users join this room"), moved,
         ),

@@ -18,7 +18,7 @@ from matrixd.master.syncing import Reads
 from matrixd.services.account_data import AccountData
 from matrixd.services.filters import Filters
 from matrixd.services.presence import Presence
-from matrixd.services.profiles import Profiles, UpdateMemberEvents
+from matrixd.services.profiles import OtherProfiles, Profiles, UpdateMemberEvents
 from matrixd.services.push_rules import PushRules
 from matrixd.services.read_markers import ReadMarkers
 from matrixd.services.receipts import Receipts
@@ -40,7 +40,9 @@ class UserData:
     receipts: Receipts
 
 
-def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemberEvents) -> UserData:
+def build_user_data(
+    frame: Frame, reads: Reads, update_member_events: UpdateMemberEvents, other_profiles: OtherProfiles
+) -> UserData:
     """Build it and serve it. `update_member_events(user_nid, user_id)`: see `Profiles`."""
     config, database, clock = frame.config, frame.database, frame.clock
     turn = config.turn
@@ -49,6 +51,7 @@ def build_user_data(frame: Frame, reads: Reads, update_member_events: UpdateMemb
         update_member_events,
         {"displayname": config.profiles.enable_set_displayname, "avatar_url": config.profiles.enable_set_avatar_url},
         config.profiles.limit_profile_requests_to_users_who_share_rooms,
+        others=other_profiles,
     )
     presence_rate = config.ratelimits.presence_per_user
     frame.limiters["presence"] = RateLimiter(presence_rate)

@@ -32,16 +32,14 @@ def parse(answer: object, room_id: str) -> RemoteSpace | None:
     """What of an answer to `/hierarchy` can be read; None if it tells nothing of the room that was asked for."""
     if not isinstance(answer, Mapping):
         return None
-    room = _summary(answer.get("room"))
+    room = room_summary(answer.get("room"))
     if room is None or room["room_id"] != room_id:
         return None
     stated = answer["room"].get("children_state")
-    room["children_state"] = [
-        {name: child.get(name) for name in _CHILD_FIELDS} for child in _listed(stated) if _is_whole_child(child)
-    ]
+    room["children_state"] = [_child(child) for child in _listed(stated) if _is_whole_child(child)]
     children = {}
     for entry in _listed(answer.get("children")):
-        child = _summary(entry)
+        child = room_summary(entry)
         if child is not None:
             children[child["room_id"]] = child
     inaccessible = frozenset(entry for entry in _listed(answer.get("inaccessible_children")) if isinstance(entry, str))
@@ -57,7 +55,7 @@ def _avatar(value: object) -> bool:
 
 
 def _count(value: object) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < 2**53
 
 
 def _flag(value: object) -> bool:
@@ -68,6 +66,10 @@ def _room_ids(value: object) -> bool:
     return isinstance(value, list) and len(value) <= MAX_CHILDREN and all(is_room_id(entry) for entry in value)
 
 
+def _servers(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_CHILDREN
+
+
 _REQUIRED: Mapping[str, Callable[[object], bool]] = {
     "room_id": is_room_id, "num_joined_members": _count, "world_readable": _flag, "guest_can_join": _flag,
 }  # fmt: skip
@@ -75,15 +77,26 @@ _OPTIONAL: Mapping[str, Callable[[object], bool]] = {
     "name": _text, "topic": _text, "avatar_url": _avatar, "canonical_alias": is_room_alias, "join_rule": _text,
     "room_type": _text, "encryption": _text, "room_version": _text, "allowed_room_ids": _room_ids,
 }  # fmt: skip
-_CHILD_FIELDS = ("type", "state_key", "content", "sender", "origin_server_ts")
+_CHILD_FIELDS = ("type", "state_key", "sender", "origin_server_ts")
+_CHILD_CONTENT: Mapping[str, Callable[[object], bool]] = {"via": _servers, "order": _text, "suggested": _flag}
 
 
-def _summary(value: object) -> dict[str, Any] | None:
+def room_summary(value: object) -> dict[str, Any] | None:
+    """What of a room's summary, or of an entry of a published directory, can be read; None if too little.
+
+    definitions/room_summary.yaml
+    """
     if not isinstance(value, Mapping) or not all(fits(value.get(name)) for name, fits in _REQUIRED.items()):
         return None
     summary = {name: value[name] for name in _REQUIRED}
     summary.update({name: value[name] for name, fits in _OPTIONAL.items() if fits(value.get(name))})
     return summary
+
+
+def _child(child: Mapping[str, Any]) -> dict[str, Any]:
+    given = child["content"]
+    content = {name: given[name] for name, fits in _CHILD_CONTENT.items() if fits(given.get(name))}
+    return {**{name: child[name] for name in _CHILD_FIELDS}, "content": content}
 
 
 def _is_whole_child(child: object) -> bool:

@@ -10,7 +10,6 @@ from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.relations import EventList, RelationsRequest, load_relations, load_threads
 from matrixd.queries.room_state_reads import plain_list
 from matrixd.queries.timeline_pages import Page, PageRequest, load_page
-from matrixd.queries.timestamp_to_event import nearest_event
 from matrixd.storage.database import Database
 from matrixd.storage.event_relations import MAX_LEVELS
 from matrixd.storage.transaction import Transaction
@@ -65,11 +64,6 @@ class RoomHistory:
         """One event of a room, or with None of any. Raises M_NOT_FOUND for all that the viewer may not see."""
         stored, history, details = await self._database.read(load_event, viewer, room_id, event_id)
         return self._client_events.assemble({stored.room_nid: history}, [stored], details)[0]
-
-    async def nearest(self, viewer: Viewer, room_id: str, ts: int, backwards: bool) -> dict[str, object]:
-        """The answer to `/timestamp_to_event`. Raises M_FORBIDDEN and M_NOT_FOUND."""
-        event = (await self._database.read(nearest_event, viewer, room_id, ts, backwards)).event
-        return {"event_id": event.event_id, "origin_server_ts": event.origin_server_ts}
 
     async def relations(self, viewer: Viewer, room_id: str, event_id: str, request: RelationsRequest) -> bytes:
         """The answer to `/relations`. Raises M_NOT_FOUND and M_INVALID_PARAM."""

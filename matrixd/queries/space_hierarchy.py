@@ -34,13 +34,11 @@ MAX_DEPTH = 10
 MAX_ROOMS = 10_000
 #: Rooms that are looked at for one page, and for how many of them other servers are asked.
 _MAX_LOOKED_AT = 500
-_MAX_ASKED = 40
-_ASKED_AT_ONCE = 5
+_MAX_ASKED = 20
+_ASKED_AT_ONCE = 10
 #: How long an answer of another server is good, in seconds; and that there was none.
 _KEPT_S = 300.0
 _FAILURE_KEPT_S = 60.0
-#: Servers that are asked for one room, one after the other.
-MAX_SERVERS = 3
 _ROOM_BYTES = 1_500
 _PLACE_BYTES = 300
 _TOKEN = re.compile(r"h([0-9]{1,6})_([0-9]{1,3})_([01])", re.ASCII)
@@ -48,10 +46,6 @@ _TOKEN = re.compile(r"h([0-9]{1,6})_([0-9]{1,3})_([01])", re.ASCII)
 #: Asks other servers for a room: ID, servers to try, only suggested children. The JSON of an answer to the federation's
 #: `/hierarchy`, None if nobody has one. Does not raise.
 AskRemote = Callable[[str, Sequence[str], bool], Awaitable[Mapping[str, Any] | None]]
-
-
-async def nobody(room_id: str, servers: Sequence[str], suggested_only: bool) -> None:
-    """Asks no other server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ class SpaceHierarchy:
     """Answers `/hierarchy` of the client-server API. What this server knows of a room wins over what others say."""
 
     def __init__(
-        self, database: Database, user_rooms: UserRoomsIndex, clock: Clock, budget: CacheBudget, ask: AskRemote = nobody
+        self, database: Database, user_rooms: UserRoomsIndex, clock: Clock, budget: CacheBudget, ask: AskRemote
     ) -> None:
         self._database = database
         self._user_rooms = user_rooms
@@ -265,7 +259,7 @@ class _RemoteSpaces:
         kept = self._kept.get(key)
         if kept is not None and self._clock.monotonic() < kept[0]:
             return kept[1]
-        answer = await self._ask(place.room_id, place.servers[:MAX_SERVERS], key[1])
+        answer = await self._ask(place.room_id, place.servers, key[1])
         found = remote_spaces.parse(answer, place.room_id)
         until = self._clock.monotonic() + (_FAILURE_KEPT_S if found is None else _KEPT_S)
         rooms = 1 if found is None else 1 + len(found.children) + len(found.room["children_state"])

@@ -21,7 +21,7 @@ from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.services.room_lanes import Draft, RoomLanes
 from matrixd.services.room_rules import RoomRules
 from matrixd.services.suspension import refuse_suspended
-from matrixd.storage import room_aliases, rooms, users
+from matrixd.storage import room_aliases, room_servers, rooms, users
 from matrixd.storage.database import Database
 from matrixd.storage.room_aliases import Alias
 from matrixd.storage.transaction import Transaction
@@ -29,6 +29,8 @@ from matrixd.util.clock import Clock
 
 logger = logging.getLogger(__name__)
 
+#: Servers that are named for the room of an alias, those with the most members first.
+MAX_SERVERS = 50
 _CANONICAL = (canonical_aliases.TYPE, "")
 
 
@@ -84,16 +86,23 @@ class Aliases:
             return Located(room_id_or_alias)
         if not is_room_alias(room_id_or_alias):
             raise MatrixError(400, "M_INVALID_PARAM", "'roomIdOrAlias' is neither a room ID nor a room alias.")
-        if self._others is not None and domain_of(room_id_or_alias) != self._server_name:
-            return await self._others.locate(room_id_or_alias)
-        return Located((await self.look_up(room_id_or_alias)).room_id)
+        return await self.locate_alias(room_id_or_alias)
+
+    async def locate_alias(self, alias: str) -> Located:
+        """The same for an alias only; this server is among the servers of its own aliases."""
+        validate_room_alias(alias, "roomAlias")
+        if self._others is not None and domain_of(alias) != self._server_name:
+            return await self._others.locate(alias)
+        found = await self.look_up(alias)
+        members = await self._database.read(room_servers.of_room, found.room_nid)
+        others = sorted(members, key=lambda name: (-members[name], name))
+        return Located(found.room_id, [self._server_name, *others][:MAX_SERVERS])
 
     async def look_up(self, alias: str) -> Alias:
-        """The room of an alias. Raises M_INVALID_PARAM, M_NOT_FOUND."""
+        """The room of an alias of this server. Raises M_INVALID_PARAM, M_NOT_FOUND."""
         validate_room_alias(alias, "roomAlias")
         if domain_of(alias) != self._server_name:
-            sentence = f"{alias} is an alias of another server, and this server does not yet ask others."
-            raise MatrixError(404, "M_NOT_FOUND", sentence)
+            raise MatrixError(404, "M_NOT_FOUND", f"{alias} is an alias of another server.")
         found = await self._database.read(room_aliases.get, alias)
         if found is None:
             raise _unknown(alias)

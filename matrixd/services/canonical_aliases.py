@@ -3,8 +3,9 @@
 https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
 """
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from matrixd.core.errors import MatrixError
 from matrixd.core.event import Event
@@ -12,17 +13,31 @@ from matrixd.core.identifiers import domain_of, is_room_alias
 from matrixd.storage import room_aliases
 from matrixd.storage.database import Database
 
+logger = logging.getLogger(__name__)
+
 TYPE = "m.room.canonical_alias"
 #: More than anybody has; each may cost a look-up.
 MAX_ALIASES = 100
 
 
-class CanonicalAliases:
-    """Checks what clients write into the event."""
+class Target(Protocol):
+    """What an alias points to."""
 
-    def __init__(self, database: Database, server_name: str) -> None:
+    @property
+    def room_id(self) -> str: ...
+
+
+#: Raises MatrixError.
+Locate = Callable[[str], Awaitable[Target]]
+
+
+class CanonicalAliases:
+    """Checks what clients write into the event. `locate` asks another server for the room of its alias."""
+
+    def __init__(self, database: Database, server_name: str, locate: Locate) -> None:
         self._database = database
         self._server_name = server_name
+        self._locate = locate
 
     async def check(self, room_id: str, current: Event | None, content: Mapping[str, Any]) -> None:
         """Look at the aliases that the event has not had before.
@@ -36,9 +51,18 @@ class CanonicalAliases:
                 raise MatrixError(400, "M_INVALID_PARAM", f"'{alias}' is not a room alias.")
         ours = [alias for alias in added if domain_of(alias) == self._server_name]
         found = await self._database.read(room_aliases.get_many, ours) if ours else {}
-        for alias in added:
-            if alias not in found or found[alias].room_id != room_id:
+        # Those of this server first: to look at them costs nothing.
+        for alias in sorted(added, key=lambda alias: alias not in ours):
+            known = found.get(alias) if alias in ours else await self._ask(alias)
+            if known is None or known.room_id != room_id:
                 raise MatrixError(400, "M_BAD_ALIAS", f"The alias '{alias}' does not point to this room.")
+
+    async def _ask(self, alias: str) -> Target | None:
+        try:
+            return await self._locate(alias)
+        except MatrixError as error:
+            logger.info("for m.room.canonical_alias: %s", error)
+            return None
 
 
 def listed(content: Mapping[str, Any]) -> list[str]:

@@ -1,16 +1,16 @@
-"""Profiles of local users: changing and looking up their fields.
+"""Profiles: changing those of local users, and looking up fields.
 
 https://spec.matrix.org/v1.19/client-server-api/#profiles
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from matrixd.core.errors import MatrixError
 from matrixd.core.identifiers import is_namespaced_id
-from matrixd.storage import accounts, profiles, room_members
+from matrixd.storage import accounts, profiles, room_members, users
 from matrixd.storage.database import Database
 from matrixd.storage.rows import ProfileRow
 from matrixd.storage.transaction import Transaction
@@ -32,8 +32,18 @@ _IN_MEMBER_EVENTS = (DISPLAY_NAME, AVATAR_URL)
 UpdateMemberEvents = Callable[[int, str], Coroutine[Any, Any, object]]
 
 
+class OtherProfiles(Protocol):
+    """The profiles of users of other servers."""
+
+    def has(self, user_id: str) -> bool:
+        """Whether the user is of another server."""
+
+    async def get(self, user_id: str) -> dict[str, Any]:
+        """All fields of such a user. Raises MatrixError."""
+
+
 class Profiles:
-    """Changes and looks up profiles.
+    """Changes profiles of this server's users, and looks up those and `others`.
 
     `update_member_events` runs in the background after a change that rooms show; what a crash interrupts is done
     after the next start, by `resume`. `may_set` says which of `displayname` and `avatar_url` users may change.
@@ -46,7 +56,9 @@ class Profiles:
         may_set: Mapping[str, bool],
         only_to_those_who_share_rooms: bool = False,
         background: Callable[[str, Coroutine[Any, Any, object]], object] = in_background,
+        others: OtherProfiles | None = None,
     ) -> None:
+        self._others = others
         self._database = database
         self._disallowed = sorted(field for field, allowed in may_set.items() if not allowed)
         self._only_to_those_who_share_rooms = only_to_those_who_share_rooms
@@ -71,8 +83,12 @@ class Profiles:
     async def get(self, user_id: str, asking_nid: int | None) -> dict[str, Any]:
         """All fields of a user. `asking_nid` is who asks, None for someone without a token.
 
-        Raises M_NOT_FOUND for a user who does not exist, M_FORBIDDEN where only those who share a room may ask.
+        Raises M_NOT_FOUND for a user who does not exist, M_FORBIDDEN where only those who share a room may ask, and
+        what `others` raises.
         """
+        if self._others is not None and self._others.has(user_id):
+            await self._database.read(self._check_shares_room_with, user_id, asking_nid)
+            return await self._others.get(user_id)
         stored = await self._database.read(self._read, user_id, asking_nid)
         if stored is None:
             raise MatrixError(404, "M_NOT_FOUND", "There is no profile of this user.")
@@ -89,11 +105,18 @@ class Profiles:
         account = accounts.by_user_id(tx, user_id)
         if account is None:
             return None
-        if self._only_to_those_who_share_rooms and asking_nid not in (None, account.user_nid):
-            assert asking_nid is not None
-            if not room_members.share_a_room(tx, asking_nid, account.user_nid):
-                raise MatrixError(403, "M_FORBIDDEN", "You share no room with this user.")
+        self._check_shares_room(tx, account.user_nid, asking_nid)
         return profiles.get(tx, account.user_nid)
+
+    def _check_shares_room_with(self, tx: Transaction, user_id: str, asking_nid: int | None) -> None:
+        self._check_shares_room(tx, users.find(tx, user_id), asking_nid)
+
+    def _check_shares_room(self, tx: Transaction, user_nid: int | None, asking_nid: int | None) -> None:
+        if not self._only_to_those_who_share_rooms or asking_nid in (None, user_nid):
+            return
+        assert asking_nid is not None
+        if user_nid is None or not room_members.share_a_room(tx, asking_nid, user_nid):
+            raise MatrixError(403, "M_FORBIDDEN", "You share no room with this user.")
 
     async def set(self, user_nid: int, user_id: str, field: str, body: Mapping[str, Any]) -> None:
         """Set one field from a request's body, `{field: value}`.

@@ -580,7 +580,7 @@ class TestTimestamps:
         between = first.origin_server_ts + 1
 
         def nearest(ts: int, backwards: bool) -> object:
-            return world.run(world.history.nearest(alice, room, ts, backwards))["event_id"]
+            return world.run(world.jumps.nearest(alice, room, ts, backwards))["event_id"]
 
         assert nearest(between, True) == first.event_id
         assert nearest(between, False) == second.event_id
@@ -600,8 +600,8 @@ class TestTimestamps:
         listed = sorted(times)
         for ts in range(listed[0], listed[-1] + 1, 500):
             after, before = min(t for t in listed if t >= ts), max(t for t in listed if t <= ts)
-            assert world.run(world.history.nearest(alice, room, ts, False))["event_id"] == times[after]
-            assert world.run(world.history.nearest(alice, room, ts, True))["event_id"] == times[before]
+            assert world.run(world.jumps.nearest(alice, room, ts, False))["event_id"] == times[after]
+            assert world.run(world.jumps.nearest(alice, room, ts, True))["event_id"] == times[before]
 
     def test_clocks_that_differ(self, world: RoomWorld) -> None:
         room, alice = world.room("alice"), world.viewer("alice")
@@ -609,14 +609,14 @@ class TestTimestamps:
         for _ in range(5):
             world.send(room, "alice", "on time")
         late = world.send(room, "alice", "from a slow clock", origin_server_ts=early)
-        assert world.run(world.history.nearest(alice, room, early, True))["event_id"] == late
+        assert world.run(world.jumps.nearest(alice, room, early, True))["event_id"] == late
 
     def test_only_what_the_reader_may_see(self, world: RoomWorld) -> None:
         room, bob = world.room("alice", visibility="joined"), world.viewer("bob")
         hidden = world.sent(room, "alice", "hidden").event.origin_server_ts
         world.member(room, "bob", "join")
         first = world.sent(room, "alice", "shown").event
-        found = world.run(world.history.nearest(bob, room, hidden, False))
+        found = world.run(world.jumps.nearest(bob, room, hidden, False))
         assert found == {"event_id": first.event_id, "origin_server_ts": first.origin_server_ts}
 
 

@@ -12,9 +12,10 @@ from matrixd.core.builder import build_event, event_template, next_depth
 from matrixd.core.event import Event
 from matrixd.core.event_signing import with_event_signature
 from matrixd.core.signing import SigningKey, VerifyKey
-from matrixd.core.versions import ROOM_VERSIONS, EventIdFormat
+from matrixd.core.versions import ROOM_VERSIONS, EventIdFormat, RoomVersion
 from matrixd.net.errors import FailureKind, RemoteError
 from matrixd.services.handshakes.peers import Made, SentJoin, TakePdu
+from matrixd.services.receiving.anchors import NoAnchor
 
 _NEXT = iter(range(1, 10**9))
 
@@ -63,6 +64,29 @@ class NoHistory:
     async def backfill(self, destination: str, room_id: str, event_ids: Sequence[str], limit: int) -> Any:
         return await self._refuse(destination)
 
+    async def timestamp_to_event(self, destination: str, room_id: str, ts: int, *, backwards: bool) -> Any:
+        return await self._refuse(destination)
+
+
+class NoAnchors:
+    """Nobody who has an event that is missing here."""
+
+    async def anchor(self, servers: Sequence[str], version: RoomVersion, room_id: str, event_id: str) -> None:
+        raise NoAnchor("nobody is there")
+
+
+class NoDirectories:
+    """Other servers that list no rooms."""
+
+    async def alias(self, destination: str, room_alias: str) -> Any:
+        raise RemoteError(destination, FailureKind.CONNECT, "nobody is there")
+
+    async def public_rooms(self, destination: str, **wanted: Any) -> Any:
+        raise RemoteError(destination, FailureKind.CONNECT, "nobody is there")
+
+    async def hierarchy(self, destination: str, room_id: str, *, suggested_only: bool) -> Any:
+        raise RemoteError(destination, FailureKind.CONNECT, "nobody is there")
+
 
 class Threads:
     """Stands for a reactor with a thread pool: what others would do in a thread is done at once."""
@@ -80,12 +104,20 @@ class Threads:
 class RoomElsewhere:
     """One room. Users are `@name:server`."""
 
-    def __init__(self, creator: str = "@ann:far.org", version: str = "12", join_rule: str = "public") -> None:
+    def __init__(
+        self,
+        creator: str = "@ann:far.org",
+        version: str = "12",
+        join_rule: str = "public",
+        keys: Mapping[str, SigningKey] | None = None,
+    ) -> None:
+        #: Keys of servers that have others than those of `key_of`.
+        self.keys = keys or {}
         self.version = ROOM_VERSIONS[version]
         self.events: dict[str, Event] = {}
         self.state: dict[tuple[str, str], Event] = {}
         self.newest: Event | None = None
-        self.room_id = "" if self.version.room_id_is_create_hash else f"!room{next(_NEXT)}:far.org"
+        self.room_id = "" if self.version.room_id_is_create_hash else f"!room{next(_NEXT)}:{creator.partition(':')[2]}"
         content = {} if self.version.auth.creator_is_sender else {"creator": creator}
         self.send(creator, "m.room.create", {"room_version": version, **content}, "")
         self.room_id = self.state["m.room.create", ""].room_id
@@ -115,7 +147,8 @@ class RoomElsewhere:
             "event_id": self._new_id(server),
             **more,
         }
-        return build_event(self.version, server_name=server, signing_key=key_of(server), **arguments)
+        key = self.keys.get(server) or key_of(server)
+        return build_event(self.version, server_name=server, signing_key=key, **arguments)
 
     def _new_id(self, server: str) -> str | None:
         return f"$e{next(_NEXT)}:{server}" if self.version.event_id_format is EventIdFormat.CHOSEN else None

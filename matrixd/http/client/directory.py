@@ -13,11 +13,10 @@ class _Body(msgspec.Struct):
 
 
 class Directory:
-    """Room aliases. `server_name`: the server that `servers` names."""
+    """Room aliases."""
 
-    def __init__(self, aliases: Aliases, server_name: str) -> None:
+    def __init__(self, aliases: Aliases) -> None:
         self._aliases = aliases
-        self._server_name = server_name
 
     def routes(self) -> list[Route]:
         """The endpoints."""
@@ -42,8 +41,8 @@ class Directory:
 
     async def look_up(self, call: Call) -> object:
         """The room of an alias."""
-        found = await self._aliases.look_up(call.path("roomAlias"))
-        return {"room_id": found.room_id, "servers": [self._server_name]}
+        found = await self._aliases.locate_alias(call.path("roomAlias"))
+        return {"room_id": found.room_id, "servers": list(found.servers)}
 
     async def create(self, call: Call) -> object:
         """Make an alias."""

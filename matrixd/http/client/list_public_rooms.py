@@ -9,6 +9,7 @@ from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route, RunsOn
 from matrixd.queries.public_rooms import MAX_LIMIT, PublicRooms, RoomFilter
 from matrixd.services.publishing import Publishing
+from matrixd.services.remote_directories import Directories, Search
 
 #: Rooms in an answer when the client names no number.
 _DEFAULT_LIMIT = 100
@@ -32,10 +33,13 @@ class _Search(msgspec.Struct):
 
 
 class ListPublicRooms:
-    """The published room directory. With `needs_token` only users may read it."""
+    """The published room directories, this server's and others'. With `needs_token` only users may read them."""
 
-    def __init__(self, rooms: PublicRooms, publishing: Publishing, server_name: str, needs_token: bool) -> None:
+    def __init__(
+        self, rooms: PublicRooms, publishing: Publishing, others: Directories, server_name: str, needs_token: bool
+    ) -> None:
         self._rooms = rooms
+        self._others = others
         self._publishing = publishing
         self._server_name = server_name
         self._needs_token = needs_token
@@ -66,8 +70,7 @@ class ListPublicRooms:
         if self._needs_token and call.maybe_requester is None:
             raise MatrixError(401, "M_MISSING_TOKEN", "This server lists its rooms only for users: a token is needed.")
         limit = call.query_int("limit", _DEFAULT_LIMIT, maximum=MAX_LIMIT)
-        self._check_server(call)
-        return await self._rooms.page(limit or _DEFAULT_LIMIT, call.query("since"), RoomFilter())
+        return await self._page(call, Search(limit or _DEFAULT_LIMIT, call.query("since")))
 
     async def search(self, call: Call) -> object:
         """Those of the published rooms that a filter wants."""
@@ -78,19 +81,21 @@ class ListPublicRooms:
         if body.include_all_networks and body.third_party_instance_id is not None:
             sentence = "'third_party_instance_id' cannot be combined with 'include_all_networks'."
             raise MatrixError(400, "M_INVALID_PARAM", sentence)
-        self._check_server(call)
-        if body.third_party_instance_id:
-            # No third-party network is known here, so none has rooms.
-            return {"chunk": [], "total_room_count_estimate": 0}
         wanted = body.filter or _Filter()
-        room_filter = RoomFilter(wanted.generic_search_term or "", wanted.room_types)
-        return await self._rooms.page(limit or _DEFAULT_LIMIT, body.since, room_filter)
+        search = Search(
+            min(limit or _DEFAULT_LIMIT, MAX_LIMIT), body.since, wanted.generic_search_term, wanted.room_types,
+            bool(body.include_all_networks), body.third_party_instance_id,
+        )  # fmt: skip
+        return await self._page(call, search)
 
-    def _check_server(self, call: Call) -> None:
+    async def _page(self, call: Call, search: Search) -> object:
         server = call.query("server")
         if server and server != self._server_name:
-            sentence = f"This server does not yet ask others, such as {server}, for their rooms."
-            raise MatrixError(404, "M_NOT_FOUND", sentence)
+            return await self._others.public_rooms(server, search)
+        if search.third_party_instance_id:
+            # No third-party network is known here, so none has rooms.
+            return {"chunk": [], "total_room_count_estimate": 0}
+        return await self._rooms.page(search.limit, search.since, RoomFilter(search.term or "", search.room_types))
 
     async def visibility(self, call: Call) -> object:
         """Whether a room is published."""

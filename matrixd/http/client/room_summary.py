@@ -3,7 +3,7 @@
 from matrixd.core.identifiers import is_server_name
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route
-from matrixd.queries.space_hierarchy import MAX_SERVERS, SpaceHierarchy
+from matrixd.queries.space_hierarchy import SpaceHierarchy
 from matrixd.services.aliases import Aliases
 
 
@@ -25,6 +25,6 @@ class RoomSummary:
 
     async def summary(self, call: Call) -> object:
         """The summary."""
-        servers = [server for server in call.query_all("via") if is_server_name(server)][:MAX_SERVERS]
-        room_id = await self._aliases.room_id(call.path("roomIdOrAlias"))
-        return await self._spaces.summary(call.requester.user_nid, room_id, servers)
+        servers = [server for server in call.query_all("via") if is_server_name(server)]
+        room = await self._aliases.locate(call.path("roomIdOrAlias"))
+        return await self._spaces.summary(call.requester.user_nid, room.room_id, [*servers, *room.servers])

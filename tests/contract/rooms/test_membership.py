@@ -67,7 +67,7 @@ def test_custom_fields_of_a_join_are_kept(server: RoomServer, alice: User, bob: 
     [
         ("!unknown:test.example", 404, "M_NOT_FOUND"),
         ("%23unknown:test.example", 404, "M_NOT_FOUND"),
-        ("%23pub:elsewhere.example", 404, "M_NOT_FOUND"),
+        ("%23pub:elsewhere.example", 502, "M_UNKNOWN"),
         ("pub", 400, "M_INVALID_PARAM"),
     ],
 )
