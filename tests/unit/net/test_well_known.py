@@ -8,6 +8,7 @@ import pytest
 from twisted.names import dns as names
 from twisted.web.http_headers import Headers
 
+from matrixd.net import well_known
 from matrixd.net.http_connection import Answer
 from matrixd.net.well_known import WellKnown, WellKnowns, lifetime_s
 from tests.unit.net.loopback import Handler, Net, Peer, TlsServer, answer, answering, rules
@@ -120,6 +121,17 @@ def test_its_certificate_is_verified(net: Net) -> None:
     said = net.run(net.well_knowns().of("a.example"))
     assert (said.server, server.asked) == (None, [])
     assert "not for a.example" in (said.problem or "")
+
+
+def test_a_slow_server_is_not_waited_for(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(well_known, "TIMEOUT_S", 0.3)
+
+    def hang(peer: Peer) -> None:
+        while peer.read() is not None:
+            pass
+
+    said = fetch(net, hang)
+    assert (said.server, said.problem, said.is_definite) == (None, "no answer in time", False)
 
 
 class TestMemory:
