@@ -22,6 +22,8 @@ MAX_SERVERS = 20
 _TELLING = (
     "M_INCOMPATIBLE_ROOM_VERSION", "M_FORBIDDEN", "M_UNABLE_TO_GRANT_JOIN", "M_UNABLE_TO_AUTHORISE_JOIN", "M_NOT_FOUND",
 )
+#: Errors that this server has made, and no client can do something about.
+_ABOUT_OUR_REQUEST = ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_BAD_JSON", "M_NOT_JSON", "M_UNRECOGNIZED")
 
 
 class UselessAnswer(Exception):
@@ -64,15 +66,26 @@ def refusal(failures: Sequence[Failure]) -> MatrixError:
     """What a client is told when no server helped."""
     if not failures:
         return MatrixError(404, "M_NOT_FOUND", "No server is known that is in the room.")
-    refused = [failure for failure in failures if isinstance(failure, RemoteError) and failure.errcode in _TELLING]
+    refused = [failure for failure in failures if isinstance(failure, RemoteError) and _is_telling(failure)]
     if not refused:
         return MatrixError(502, "M_UNKNOWN", f"No server that is in the room could help: {_said(failures[0])}")
-    best = min(refused, key=lambda failure: _TELLING.index(failure.errcode or ""))
+    best = min(refused, key=_rank)
     extra = {}
     if best.errcode == "M_INCOMPATIBLE_ROOM_VERSION" and isinstance(best.body.get("room_version"), str):
         extra["room_version"] = best.body["room_version"]
     status = 404 if best.errcode == "M_NOT_FOUND" else 403 if best.errcode == "M_FORBIDDEN" else 400
     return MatrixError(status, best.errcode or "M_UNKNOWN", best.error, **extra)
+
+
+def _is_telling(failure: RemoteError) -> bool:
+    return failure.errcode in _TELLING or (
+        # "The error should be passed through to clients so that they may give better feedback to users"
+        failure.status == 400 and failure.errcode is not None and failure.errcode not in _ABOUT_OUR_REQUEST
+    )
+
+
+def _rank(failure: RemoteError) -> int:
+    return _TELLING.index(failure.errcode) if failure.errcode in _TELLING else len(_TELLING)
 
 
 def _said(failure: Failure) -> str:

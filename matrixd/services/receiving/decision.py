@@ -114,8 +114,11 @@ class _Decision:
         wanted = {event.event_id, *event.prev_events, *event.auth_events}
         if event.version.auth.create_implied_by_room_id:
             wanted.add(f"${event.room_id[1:]}")
-        self._stored = {
-            event_id: item for event_id, item in events.by_ids(tx, wanted).items() if item.room_nid == room.room_nid
+        found = events.by_ids(tx, wanted)
+        self._stored = {event_id: item for event_id, item in found.items() if item.room_nid == room.room_nid}
+        #: Auth events of other rooms, for which the event is rejected.
+        self._foreign = {
+            auth_id: found[auth_id] for auth_id in event.auth_events if auth_id in found and auth_id not in self._stored
         }
         self._keys = state_for_check(event.version, event.type, event.sender, event.state_key, event.content)
 
@@ -124,7 +127,7 @@ class _Decision:
         itself = self._stored.get(event.event_id)
         if itself is not None and not itself.is_outlier:
             raise Known(itself.verdict)
-        if any(auth_id not in self._stored for auth_id in event.auth_events):
+        if any(auth_id not in self._stored and auth_id not in self._foreign for auth_id in event.auth_events):
             raise AuthEventsUnknown
         before = self._state_before()
         reason = self._reason_to_reject(signed_by, before)
@@ -155,7 +158,7 @@ class _Decision:
         return resolve(self._tx, self._event.version, states, self._remembered)
 
     def _reason_to_reject(self, signed_by: Container[str], before: EventState) -> str | None:
-        known = {event_id: item.event for event_id, item in self._stored.items()}
+        known = {event_id: item.event for event_id, item in (self._stored | self._foreign).items()}
         rejected = {event_id for event_id, item in self._stored.items() if item.verdict == "rejected"}
         try:
             check_by_auth_events(self._event, known, signed_by, rejected)

@@ -41,12 +41,15 @@ class CheckedPdus:
     signed_by: dict[str, frozenset[str]] = field(default_factory=dict)
     #: By event ID, as far as there is one: why an event was dropped.
     refused: dict[str, str] = field(default_factory=dict)
+    #: Which of them are events, but without the signatures that they need.
+    unsigned: set[str] = field(default_factory=set)
 
     def take(self, other: "CheckedPdus") -> None:
         """Add what another check has found."""
         self.events += other.events
         self.signed_by.update(other.signed_by)
         self.refused.update(other.refused)
+        self.unsigned |= other.unsigned
 
 
 class PduChecks:
@@ -146,6 +149,7 @@ def _verify_all(events: Collection[Event], keys: KeysOfServers, checked: Checked
                     problem = f"{error}."
         if problem is not None:
             checked.refused[event.event_id] = problem
+            checked.unsigned.add(event.event_id)
             continue
         checked.events.append(event if content_hash_matches(event.pdu) else event.redacted())
         checked.signed_by[event.event_id] = frozenset(signed_by)
