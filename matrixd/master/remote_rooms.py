@@ -98,6 +98,8 @@ def build_remote_rooms(
         RemoteKnocking(
             database, peers, templates, receiving.checks, receiving.out_of_band, ours.server_name, limit
         ),
-        RemoteInviting(heads, lanes, peers, receiving.key_ring, receiving.receiver, ours.server_name, reactor),
+        RemoteInviting(
+            heads, lanes, peers, receiving.key_ring, receiving.receiver, ours.server_name, ours.signing_key, reactor
+        ),
         joins,
     )

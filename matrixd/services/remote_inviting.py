@@ -10,13 +10,14 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from matrixd.core.builder import complete
 from matrixd.core.client_event import STRIPPED_STATE_TYPES, identifying_state
 from matrixd.core.content import is_federated
 from matrixd.core.errors import MatrixError, RuleViolation, SignatureInvalid
 from matrixd.core.event import Event
 from matrixd.core.event_signing import verify_event
 from matrixd.core.identifiers import domain_of
-from matrixd.core.signing import signatures_by
+from matrixd.core.signing import SigningKey, signatures_by
 from matrixd.core.versions import EventFormat
 from matrixd.net.errors import FailureKind, RemoteError
 from matrixd.services.batches import in_batches
@@ -46,6 +47,7 @@ class RemoteInviting:
         key_ring: KeyRing,
         receiver: Receiver,
         server_name: str,
+        signing_key: SigningKey,
         timer: IReactorTime,
     ) -> None:
         self._heads = heads
@@ -54,6 +56,7 @@ class RemoteInviting:
         self._key_ring = key_ring
         self._receiver = receiver
         self._server_name = server_name
+        self._signing_key = signing_key
         self._timer = timer
 
     async def invite(self, room_id: str, draft: Draft) -> str:
@@ -64,7 +67,7 @@ class RemoteInviting:
         """
         assert draft.state_key is not None, "an invite is for somebody"
         await self._check_federated(room_id, draft)
-        invite = await self._lanes.build(room_id, draft)
+        invite = self._with_origin(await self._lanes.build(room_id, draft))
         destination = domain_of(draft.state_key)
         try:
             answer = await self._ask(destination, invite, await self._room_state(invite))
@@ -75,6 +78,11 @@ class RemoteInviting:
         signed_by = frozenset((self._server_name, destination))
         await self._receiver.accept(self._server_name, signed, signed_by, sends_on=False)
         return signed.event_id
+
+    def _with_origin(self, invite: Event) -> Event:
+        """The specification wants `origin` in an invite that another server gets (definitions/invite_event.yaml)."""
+        template = {**invite.pdu, "origin": self._server_name}
+        return complete(invite.version, template, self._server_name, self._signing_key)
 
     async def invite_all(self, room_id: str, drafts: Sequence[Draft]) -> None:
         """Invite several; the log says who could not be. After some seconds the rest is done in the background."""

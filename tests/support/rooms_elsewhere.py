@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matrixd.core.auth.plan import auth_types_for_event
-from matrixd.core.builder import build_event, event_template, next_depth
+from matrixd.core.builder import complete, event_template, next_depth
 from matrixd.core.event import Event
 from matrixd.core.event_signing import with_event_signature
 from matrixd.core.signing import SigningKey, VerifyKey
@@ -148,7 +148,8 @@ class RoomElsewhere:
             **more,
         }
         key = self.keys.get(server) or key_of(server)
-        return build_event(self.version, server_name=server, signing_key=key, **arguments)
+        template = {**event_template(self.version, **arguments), "origin": server}
+        return complete(self.version, template, server, key)
 
     def _new_id(self, server: str) -> str | None:
         return f"$e{next(_NEXT)}:{server}" if self.version.event_id_format is EventIdFormat.CHOSEN else None
@@ -212,6 +213,7 @@ class Resident:
     sent: list[Event] = field(default_factory=list)
     before: dict[str, dict[tuple[str, str], Event]] = field(default_factory=dict)
     invite_states: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    keys: Mapping[str, SigningKey] = field(default_factory=dict)
     signs_wrongly: bool = False
 
 
@@ -267,7 +269,8 @@ class Network:
         event = Event.from_pdu(room.version, copy.deepcopy(dict(pdu)))
         resident.before[event.event_id] = room.state
         if "join_authorised_via_users_server" in event.content:
-            event = with_event_signature(event, resident.name, key_of(resident.name))
+            key = resident.keys.get(resident.name) or key_of(resident.name)
+            event = with_event_signature(event, resident.name, key)
         resident.sent.append(event)
         return room.add(event)
 

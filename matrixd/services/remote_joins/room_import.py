@@ -168,9 +168,8 @@ class _Import:
         begun = held.keys() - same
         room_state.end(tx, room_nid, pos, ended)
         room_state.insert(tx, room_nid, [room_state.Span(key, pos, None, held[key]) for key in begun])
-        if self._room.extremities:
-            moved = (ended | begun) - {self._key_nid}
-            event_state.note_moves(tx, [(room_nid, pos, key_nid) for key_nid in sorted(moved)])
+        moved = (ended | begun) - {self._key_nid}
+        event_state.note_moves(tx, [(room_nid, pos, key_nid) for key_nid in sorted(moved)])
 
     def _place_join(self, pos: int, event_nid: int, own_before: int | None) -> None:
         """Store the event: the state before it is the timeline's own from its position on, but for its own place."""
