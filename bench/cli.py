@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
-import shutil
 import sys
 import tempfile
 import time
@@ -13,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench import programs
-from bench.databases import ENGINES, Database, PostgresDatabase, SQLite
-from bench.postgres import Postgres
+from bench.databases import ENGINES
 from bench.report import Report, Result
 from bench.scale import FULL, QUICK
 from bench.scenarios import SCENARIOS
-from bench.servers import Program, Server, StartFailed
+from bench.servers import Program, StartFailed
+from bench.site import Site
 from bench.subject import Subject
 
 SCENARIO_LIMIT = 1800.0
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory(prefix="matrixd-bench-", dir=options.work_dir) as directory:
                 # where the run's user is root, PostgreSQL's own user has to reach its folder in here
                 Path(directory).chmod(0o711)
-                asyncio.run(_run_engine(engine, Path(directory), compared, chosen, report, options.keep_logs))
+                asyncio.run(_run_engine(engine, Path(directory), compared, chosen, report, options))
     file = report.write_json(programs.BENCH / "results")
     print(report.table())
     print(f"\n{', '.join(f'{name} {version}' for name, version in report.versions.items())}; all samples in {file}")
@@ -46,24 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run_engine(
-    engine: str, directory: Path, compared: list[Program], chosen: list[str], report: Report, keep_logs: Path | None
+    engine: str,
+    directory: Path,
+    compared: list[Program],
+    chosen: list[str],
+    report: Report,
+    options: argparse.Namespace,
 ) -> None:
     with contextlib.ExitStack() as stack:
+        python = programs.matrixd_python(options.matrixd_python)
+        site = Site(engine, directory, stack, python, options.keep_logs)
         subjects = []
         for program in compared:
-            home = directory / program.name
-            database = _database(engine, directory, program.name, stack)
-            server = Server(program, home, database)
-            if keep_logs is not None:
-                stack.callback(_keep_log, home, keep_logs / f"{engine}-{program.name}.log")
-            stack.callback(server.stop)
+            server = site.server(program, program.name)
             try:
                 _progress(f"{engine} {program.name}: first start {await server.start():.1f} s")
             except StartFailed as failure:
                 _progress(str(failure))
                 report.results.append(Result(engine, program.name, "first start", [], 0, "did not start"))
                 continue
-            subjects.append(Subject(server, report.scale))
+            subjects.append(Subject(server, report.scale, site))
         for scenario in chosen:
             for subject in subjects:
                 report.results.append(await _run_scenario(engine, scenario, subject))
@@ -92,27 +93,10 @@ def _leaves(failure: BaseException) -> list[BaseException]:
     return [failure]
 
 
-def _database(engine: str, directory: Path, name: str, stack: contextlib.ExitStack) -> Database:
-    if engine == "sqlite3":
-        return SQLite(directory / f"{name}.db")
-    # a cluster for each server, so that its CPU time is known to be for this server
-    cluster_home = directory / f"{name}-database"
-    cluster_home.mkdir(mode=0o711)
-    cluster = Postgres(cluster_home)
-    stack.callback(cluster.stop)
-    cluster.start()
-    return PostgresDatabase(cluster, "homeserver")
-
-
 def _program(name: str, options: argparse.Namespace) -> Program:
     if name == "matrixd":
         return programs.matrixd(options.matrixd_python)
     return programs.synapse(options.synapse_python)
-
-
-def _keep_log(home: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(home / "server.log", to)
 
 
 def _progress(text: str) -> None:

@@ -30,11 +30,27 @@ class User:
     def whoami(self) -> bytes:
         return encode_request("GET", f"{CLIENT}/account/whoami", self.token)
 
-    def create_room(self) -> bytes:
-        return encode_request("POST", f"{CLIENT}/createRoom", self.token, {"preset": "public_chat", "name": "A room"})
+    def create_room(self, version: str | None = None) -> bytes:
+        body = {"preset": "public_chat", "name": "A room"} | ({"room_version": version} if version else {})
+        return encode_request("POST", f"{CLIENT}/createRoom", self.token, body)
 
     def join(self, room_id: str) -> bytes:
         return encode_request("POST", f"{CLIENT}/rooms/{quote(room_id, safe='')}/join", self.token, {})
+
+    def join_via(self, room_id: str, server: str) -> bytes:
+        query = urlencode({"via": server, "server_name": server})
+        return encode_request("POST", f"{CLIENT}/join/{quote(room_id, safe='')}?{query}", self.token, {})
+
+    def member(self, room_id: str, user_id: str) -> bytes:
+        target = f"{CLIENT}/rooms/{quote(room_id, safe='')}/state/m.room.member/{quote(user_id, safe='')}"
+        return encode_request("GET", target, self.token)
+
+    def joined_members(self, room_id: str) -> bytes:
+        return encode_request("GET", f"{CLIENT}/rooms/{quote(room_id, safe='')}/joined_members", self.token)
+
+    def event(self, room_id: str, event_id: str) -> bytes:
+        target = f"{CLIENT}/rooms/{quote(room_id, safe='')}/event/{quote(event_id, safe='')}"
+        return encode_request("GET", target, self.token)
 
     def message(self, room_id: str, body: str) -> bytes:
         target = f"{CLIENT}/rooms/{quote(room_id, safe='')}/send/m.room.message/t{next(_transactions)}"

@@ -19,7 +19,11 @@ class ProcessTree:
         return sum(_cpu_seconds(pid) + _ended_children_seconds(pid) for pid in self.pids())
 
     def resident_bytes(self) -> int:
-        return sum(_resident_bytes(pid) for pid in self.pids())
+        return sum(_memory_bytes(pid, "VmRSS") for pid in self.pids())
+
+    def peak_bytes(self) -> int:
+        """The most that was ever in memory, of each process."""
+        return sum(_memory_bytes(pid, "VmHWM") for pid in self.pids())
 
     def pids(self) -> list[int]:
         found = [self.pid]
@@ -46,13 +50,13 @@ def _ended_children_seconds(pid: int) -> float:
     return (int(fields[13]) + int(fields[14])) * _TICK
 
 
-def _resident_bytes(pid: int) -> int:
+def _memory_bytes(pid: int, name: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
     for line in status.splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
 

@@ -17,10 +17,15 @@ class InstallFailed(Exception):
 
 def matrixd(python: str | None) -> Program:
     """This repository's server, run by `python`, else by the repository's virtual environment, else by this python."""
-    own = BENCH.parent / ".venv" / "bin" / "python"
-    chosen = python or (str(own) if own.exists() else sys.executable)
+    chosen = matrixd_python(python)
     version = _output([chosen, "-c", "import matrixd; print(matrixd.__version__)"])
     return Program("matrixd", (chosen, "-m", "matrixd"), version)
+
+
+def matrixd_python(python: str | None) -> str:
+    """The Python that has matrixd."""
+    own = BENCH.parent / ".venv" / "bin" / "python"
+    return python or (str(own) if own.exists() else sys.executable)
 
 
 def synapse(python: str | None) -> Program:

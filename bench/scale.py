@@ -20,6 +20,11 @@ class Scale:
     room_members: int
     room_messages: int
     syncs: int
+    messages_crossing: int  # to another server, from 16 senders, each repeat
+    messages_crossing_alone: int
+    remote_rooms: tuple[int, ...]  # members of the rooms of other servers that are joined
+    forked_rooms: tuple[int, ...]  # members of the rooms in which forks are resolved
+    signatures: int
     seconds: float  # limit of one repeat; what was done by then counts
 
 
@@ -37,6 +42,11 @@ FULL = Scale(
     room_members=20,
     room_messages=30,
     syncs=5,
+    messages_crossing=960,
+    messages_crossing_alone=50,
+    remote_rooms=(1_000, 1_000, 1_000, 50_000),
+    forked_rooms=(100, 1_000, 10_000, 50_000),
+    signatures=4_000,
     seconds=60,
 )
 
@@ -54,5 +64,10 @@ QUICK = Scale(
     room_members=5,
     room_messages=12,
     syncs=2,
+    messages_crossing=160,
+    messages_crossing_alone=5,
+    remote_rooms=(300,),
+    forked_rooms=(100, 300),
+    signatures=400,
     seconds=10,
 )

@@ -36,13 +36,28 @@ class Program:
     version: str
 
 
-class Server:
-    """One homeserver with its folder and database."""
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """What a server needs to be reached by others on loopback: its port, and PEM files."""
 
-    def __init__(self, program: Program, directory: Path, database: Database) -> None:
+    port: int
+    certificate: Path
+    key: Path
+    #: Whose certificates it trusts.
+    authority: Path
+
+
+class Server:
+    """One homeserver with its folder and database. With `federation` it speaks to others, under TLS."""
+
+    def __init__(
+        self, program: Program, directory: Path, database: Database, federation: Federation | None = None
+    ) -> None:
         self.program = program
         self.database = database
         self.port = free_port()
+        self.server_name = "localhost" if federation is None else f"localhost:{federation.port}"
+        self._federation = federation
         self.registration_secret = secrets.token_hex(16)
         self._directory = directory
         self._log = directory / "server.log"
@@ -98,18 +113,14 @@ class Server:
         return file
 
     def _options(self) -> Mapping[str, object]:
-        listener = {
-            "type": "http",
-            "port": self.port,
-            "bind_addresses": ["127.0.0.1"],
-            "tls": False,
-            "resources": [{"names": ["client"]}],
-        }
+        listeners = [_listener(self.port, "client", tls=False)]
+        if self._federation is not None:
+            listeners.append(_listener(self._federation.port, "federation", tls=True))
         return {
-            "server_name": "localhost",
+            "server_name": self.server_name,
             "report_stats": False,
             "pid_file": str(self._directory / "homeserver.pid"),
-            "listeners": [listener],
+            "listeners": listeners,
             "database": self.database.config(),
             "log_config": str(self._directory / "log.yaml"),
             "media_store_path": str(self._directory / "media"),
@@ -119,7 +130,30 @@ class Server:
             # the cheapest that bcrypt knows: how dear a password is to hash is not the question here
             "bcrypt_rounds": 4,
             **_RATE_LIMITS,
+            **({} if self._federation is None else _federation_options(self._federation)),
         }
+
+
+def _listener(port: int, resource: str, *, tls: bool) -> Mapping[str, object]:
+    return {
+        "type": "http",
+        "port": port,
+        "bind_addresses": ["127.0.0.1"],
+        "tls": tls,
+        "resources": [{"names": [resource]}],
+    }
+
+
+def _federation_options(federation: Federation) -> Mapping[str, object]:
+    return {
+        "tls_certificate_path": str(federation.certificate),
+        "tls_private_key_path": str(federation.key),
+        "federation_custom_ca_list": [str(federation.authority)],
+        # other servers are on loopback
+        "ip_range_blacklist": [],
+        # presence between servers is its own work
+        "presence": {"enabled": False},
+    }
 
 
 _LOG_CONFIG = {
@@ -138,6 +172,9 @@ _RATE_LIMITS = {
     "rc_invites": {"per_room": _UNLIMITED, "per_user": _UNLIMITED, "per_issuer": _UNLIMITED},
     "rc_room_creation": _UNLIMITED,
     "rc_presence": {"per_user": _UNLIMITED},
+    "rc_federation": {
+        "window_size": 1000, "sleep_limit": 1_000_000, "sleep_delay": 1, "reject_limit": 1_000_000, "concurrent": 100,
+    },
 }
 
 

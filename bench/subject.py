@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.client import User, ask_json, connections, drive_all, register
@@ -11,6 +11,7 @@ from bench.figures import Cost
 from bench.http_client import Connection
 from bench.scale import Scale
 from bench.servers import Server
+from bench.site import Site
 
 SETUP_LIMIT = 900.0
 SETUP_WIDTH = 16
@@ -27,9 +28,10 @@ class Measurement:
 class Subject:
     """A server, what measures it, and what has been made on it; scenarios make what is missing."""
 
-    def __init__(self, server: Server, scale: Scale) -> None:
+    def __init__(self, server: Server, scale: Scale, site: Site) -> None:
         self.server = server
         self.scale = scale
+        self.site = site
         self.made: dict[type, object] = {}  # what scenarios share, by its type
         self._users: list[User] = []
 
@@ -40,17 +42,8 @@ class Subject:
     @contextlib.asynccontextmanager
     async def measured(self) -> AsyncIterator[Measurement]:
         """Measures the block; afterwards waits until the server is quiet, so that work put off is counted too."""
-        await self.quiet()
-        measurement = Measurement()
-        processes, database = self.server.processes(), self.server.database
-        began, client = time.perf_counter(), time.process_time()
-        before = processes.cpu_seconds(), database.cpu_seconds()
-        yield measurement
-        seconds, client_cpu = time.perf_counter() - began, time.process_time() - client
-        await self.quiet()
-        measurement.cost = Cost(
-            seconds, processes.cpu_seconds() - before[0], database.cpu_seconds() - before[1], client_cpu
-        )
+        async with measured(self) as (measurement,):
+            yield measurement
 
     async def quiet(self) -> None:
         """Returns when server and database have used under 3 % of a core for half a second."""
@@ -82,12 +75,36 @@ class Subject:
                 group.create_task(make(connection))
         return self._users[:count]
 
-    async def room(self, creator: User, members: list[User]) -> str:
-        """A public room that the creator and the members have joined."""
+    async def room(self, creator: User, members: list[User], version: str | None = None) -> str:
+        """A public room that the creator and the members have joined; by default of the server's own version."""
         async with connections(self.port, 1) as (connection,):
-            room_id: str = (await ask_json(connection, creator.create_room()))["room_id"]
+            room_id: str = (await ask_json(connection, creator.create_room(version)))["room_id"]
         await drive_all(self.port, (member.join(room_id) for member in members), 4, SETUP_LIMIT)
         return room_id
 
     def _cpu(self) -> float:
-        return self.server.processes().cpu_seconds() + self.server.database.cpu_seconds()
+        return sum(_cpu_seconds(self))
+
+
+@contextlib.asynccontextmanager
+async def measured(*subjects: Subject) -> AsyncIterator[list[Measurement]]:
+    """Measures a block that gives work to several servers: what each of them took until all were quiet again."""
+    await _all_quiet(subjects)
+    measurements = [Measurement() for _ in subjects]
+    began, client = time.perf_counter(), time.process_time()
+    before = [_cpu_seconds(subject) for subject in subjects]
+    yield measurements
+    seconds, client_cpu = time.perf_counter() - began, time.process_time() - client
+    await _all_quiet(subjects)
+    for subject, measurement, (server, database) in zip(subjects, measurements, before, strict=True):
+        now = _cpu_seconds(subject)
+        measurement.cost = Cost(seconds, now[0] - server, now[1] - database, client_cpu)
+
+
+async def _all_quiet(subjects: Sequence[Subject]) -> None:
+    for subject in subjects:
+        await subject.quiet()
+
+
+def _cpu_seconds(subject: Subject) -> tuple[float, float]:
+    return subject.server.processes().cpu_seconds(), subject.server.database.cpu_seconds()

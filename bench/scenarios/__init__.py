@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from bench.figures import Figure
-from bench.scenarios import deliver, history, initial_sync, join, send, start, state, whoami
+from bench.scenarios import deliver, federation_send, history, initial_sync, join, send, start, state, whoami
 from bench.subject import Subject
 
 Scenario = Callable[[Subject], Awaitable[list[Figure]]]
@@ -18,4 +18,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "state": state.run,
     "initial-sync": initial_sync.run,
     "history": history.run,
+    "federation-send": federation_send.run_together,
+    "federation-alone": federation_send.run_alone,
 }
