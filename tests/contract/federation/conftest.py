@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -62,6 +62,26 @@ class ReadWorld(RoomWorld):
         **pdu: Any,
     ) -> str:
         """Store an event that is not at the end of the timeline; with neither state nor position it is an outlier."""
+        event_id, store = self.storing(
+            room, sender, body, prev_events, depth=depth, state=state, pos=pos, verdict=verdict, **pdu
+        )
+        self.db.write(store)
+        return event_id
+
+    def storing(
+        self,
+        room: str,
+        sender: str,
+        body: str,
+        prev_events: list[str],
+        *,
+        depth: int,
+        state: EventState | None = None,
+        pos: int | None = None,
+        verdict: str | None = None,
+        **pdu: Any,
+    ) -> tuple[str, Callable[[Transaction], None]]:
+        """The ID of such an event, and what stores it."""
         self._made += 1
         event_id = f"$beside{self._made}"
         fields = {
@@ -83,8 +103,7 @@ class ReadWorld(RoomWorld):
             )
             events.insert(tx, [new])
 
-        self.db.write(store)
-        return event_id
+        return event_id, store
 
     def state_at(self, event_id: str) -> EventState:
         """The state before an event."""
