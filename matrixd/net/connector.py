@@ -86,7 +86,15 @@ class Connector:
         verify = self._tls.is_verified(route.server_name, route.tls_name)
         handshake = self._tls.handshake(route.tls_name, verify=verify)
         where = f"{place.host} port {place.port}"
-        connection = await self._transport(route, where, handshake, place, addresses)
+        factory: Any = Factory.forProtocol(Connection)
+        factory.noisy = False
+        # Not wrapClientTLS: it takes no reactor, but would use the global one.
+        # zope's interfaces mean nothing to the type checker.
+        creator: Any = handshake
+        with_tls: Any = TLSMemoryBIOFactory(creator, True, factory, self._reactor)
+        connection: Connection = (
+            await self.transport(route.server_name, where, with_tls, place.port, addresses)
+        ).wrappedProtocol
         try:
             await connection.ready.addTimeout(HANDSHAKE_S, self._reactor)
         except CancelledError:
@@ -97,24 +105,21 @@ class Connector:
             raise _tls_failure(route, where, handshake, error) from None
         return Opened(connection, handshake, connection.transport.getPeer().host)
 
-    async def _transport(
-        self, route: Route, where: str, handshake: Handshake, place: Place, addresses: Sequence[str]
-    ) -> Connection:
-        known = _KnownAddresses(self._reactor, [_twisted(address, place.port) for address in addresses])
+    async def transport(
+        self, server_name: str, where: str, factory: Any, port: int, addresses: Sequence[str]
+    ) -> Any:
+        """A protocol of the factory, connected to the first address that answers. Raises RemoteError(CONNECT).
+
+        Nothing is checked here. where: what the place is called in the error.
+        """
+        known = _KnownAddresses(self._reactor, [_twisted(address, port) for address in addresses])
         # The name is only for messages: the addresses are known.
-        endpoint = HostnameEndpoint(known, "server.invalid", place.port, timeout=CONNECT_S)
-        factory: Any = Factory.forProtocol(Connection)
-        factory.noisy = False
-        # Not wrapClientTLS: it takes no reactor, but would use the global one.
-        # zope's interfaces mean nothing to the type checker.
-        creator: Any = handshake
-        with_tls: Any = TLSMemoryBIOFactory(creator, True, factory, self._reactor)
+        endpoint = HostnameEndpoint(known, "server.invalid", port, timeout=CONNECT_S)
         try:
-            connection: Connection = (await endpoint.connect(with_tls)).wrappedProtocol
+            return await endpoint.connect(factory)
         except NETWORK_FAILURES as error:
             kind, sentence = explain(error)
-            raise RemoteError(route.server_name, kind, f"{where}: {sentence}") from None
-        return connection
+            raise RemoteError(server_name, kind, f"{where}: {sentence}") from None
 
 
 @implementer(IReactorPluggableNameResolver)

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#tls
 """
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -79,6 +80,11 @@ class Handshake:
     def version(self) -> str | None:
         """The negotiated version, such as `TLSv1.3`."""
         return None if self._connection is None else self._connection.get_protocol_version_name()
+
+    @property
+    def chain(self) -> Sequence[X509]:
+        """The certificates that the server sent, its own first; empty before."""
+        return () if self._connection is None else self._connection.get_peer_cert_chain() or ()
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """Called by Twisted."""

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names (step 3)
 import email.utils
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -57,7 +57,7 @@ class WellKnown:
     kept_s: int
     is_definite: bool = True
     """Whether the name's owner said so, rather than that nothing could be learnt."""
-    status: int | None = None
+    status: int | None = field(default=None, compare=False)
     """That of the last answer; None without one."""
 
 
