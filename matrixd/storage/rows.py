@@ -72,6 +72,8 @@ class EventRow:
     follows_break: bool = False
     #: 'out_of_band' for a membership in a room that this server takes no part in: it is in no timeline.
     verdict: str | None = None
+    #: Another server has taken this event of ours, and gives it to the rest of the room: the join that let us in.
+    is_given_on: bool = False
 
     @property
     def members(self) -> list[MembershipChange]:

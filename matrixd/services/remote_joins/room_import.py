@@ -35,7 +35,7 @@ from matrixd.storage.events import NewEvent
 from matrixd.storage.read_marks import ReadMark
 from matrixd.storage.remote_join_state import Place
 from matrixd.storage.room_members import Member
-from matrixd.storage.rows import EventRow, MembershipChange
+from matrixd.storage.rows import EventRow, MembershipChange, StateMove
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
@@ -137,7 +137,10 @@ class _Import:
         remote_join_state.remove(tx, room_nid, held.keys())
         state = State.FILLING if is_partial else State.COMPLETE
         remote_joins.move(tx, self._room.room_id, state.value, self._now_ms)
-        row = self._row(pos, event_nid, replaced, before.membership if before is not None else "leave", counts)
+        change = MembershipChange(
+            self._join.key[1], self._user_nid, "join", before.membership if before is not None else "leave", True
+        )
+        row = self._row(pos, event_nid, replaced, change, counts, self._moves(others))
         tx.announce(row)
         return Imported(row, is_partial, gone)
 
@@ -246,21 +249,33 @@ class _Import:
         rooms.move_end(self._tx, self._room_nid, self._room.last_pos, end)
         rooms.set_completeness(self._tx, self._room_nid, "partial" if is_partial else "full")
 
+    def _moves(self, state: Collection[StoredEvent]) -> tuple[StateMove, ...]:
+        """What those have to hear who keep something of the room's state, from an earlier stay; not the members."""
+        return tuple(
+            StateMove(item.event.key, item.event, item.event_nid, item.sender_nid, None)
+            for item in state
+            if item.event.type != "m.room.member"
+        )
+
     def _row(
-        self, pos: int, event_nid: int, replaced: StoredEvent | None, before: str, counts: tuple[int, int]
+        self,
+        pos: int,
+        event_nid: int,
+        replaced: StoredEvent | None,
+        change: MembershipChange,
+        counts: tuple[int, int],
+        moves: tuple[StateMove, ...],
     ) -> EventRow:
-        join = self._join
-        assert join.state_key is not None, "a membership is state"
         return EventRow(
             pos=pos,
             event_nid=event_nid,
             room_nid=self._room_nid,
-            event=join,
+            event=self._join,
             sender_nid=self._user_nid,
             unread=self._room.unread,
             notifies=False,
             replaces=replaced.event if replaced is not None else None,
-            member=MembershipChange(join.state_key, self._user_nid, "join", before, True),
+            member=change,
             device_nid=None,
             txn_id=None,
             thread_id=None,
@@ -269,6 +284,8 @@ class _Import:
             joined_count=counts[0],
             invited_count=counts[1],
             follows_break=True,
+            moves=moves,
+            is_given_on=True,
         )
 
 

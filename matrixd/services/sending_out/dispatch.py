@@ -74,7 +74,8 @@ class Dispatch:
 
     def _on_event(self, row: EventRow) -> None:
         self._seen = row.pos
-        goes_out = row.verdict is None and (row.sends_on or self.is_local(row.event.sender))
+        is_ours = self.is_local(row.event.sender) and not row.is_given_on
+        goes_out = row.verdict is None and (row.sends_on or is_ours)
         if goes_out and len(self._waiting) >= _MAX_WAITING:
             self._waiting.clear()
             self._read_up_to = row.pos
