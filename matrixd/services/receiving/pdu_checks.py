@@ -71,7 +71,8 @@ class PduChecks:
 
     async def _check(self, version: RoomVersion, room_id: str | None, pdus: Sequence[Any]) -> CheckedPdus:
         checked = CheckedPdus()
-        read: dict[str, Event] = {}
+        # Two may have the same ID, which covers neither the signatures nor all of the content: the first good one counts.
+        read: list[Event] = []
         for pdu in pdus:
             try:
                 event = _read(version, room_id, pdu)
@@ -80,13 +81,16 @@ class PduChecks:
                 if event_id is not None:
                     checked.refused[event_id] = f"{error}."
                 continue
-            read.setdefault(event.event_id, event)
-        keys = await self._key_ring.keys(_wanted_keys(read.values()))
+            read.append(event)
+        keys = await self._key_ring.keys(_wanted_keys(read))
         if len(read) > _MANY:
             pool = self._reactor.getThreadPool()
-            await deferToThreadPool(self._reactor, pool, _verify_all, read.values(), keys, checked)
+            await deferToThreadPool(self._reactor, pool, _verify_all, read, keys, checked)
         else:
-            _verify_all(read.values(), keys, checked)
+            _verify_all(read, keys, checked)
+        for event_id in checked.refused.keys() & checked.signed_by.keys():
+            del checked.refused[event_id]
+            checked.unsigned.discard(event_id)
         return checked
 
 
@@ -136,6 +140,8 @@ def _wanted_keys(events: Collection[Event]) -> dict[str, dict[str, int]]:
 
 def _verify_all(events: Collection[Event], keys: KeysOfServers, checked: CheckedPdus) -> None:
     for event in events:
+        if event.event_id in checked.signed_by:
+            continue
         signed_by = set()
         problem = None
         required = required_signers(event)

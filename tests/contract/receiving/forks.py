@@ -11,7 +11,7 @@ from matrixd.core.event import Event
 from matrixd.core.push.evaluation import CompiledRuleset
 from matrixd.core.stateres import StateKey
 from matrixd.services.event_effects import EventEffects
-from matrixd.services.persister import Membership, PendingEvent, Persister
+from matrixd.services.persister import Membership, NotForeseen, PendingEvent, Persister, RoomMoved
 from matrixd.services.receiving.placing import Placed, Placing, Received
 from matrixd.services.room_head import RoomHeads
 from matrixd.storage import event_state, events, room_state, rooms
@@ -77,8 +77,11 @@ class ForkedRoom:
 
     async def _place(self, received: Received) -> Placed:
         stored = await self.placing.follow(received)
-        if stored is not None:
-            return Placed(row=(await stored)[0])
+        try:
+            if stored is not None:
+                return Placed(row=(await stored)[0])
+        except (NotForeseen, RoomMoved):
+            pass  # It has to be looked at.
         return await self.placing.place(received)
 
     def extremities(self) -> list[str]:
