@@ -147,6 +147,8 @@ class Trial:
             shutil.copytree(server.directory, target, ignore=shutil.ignore_patterns("media"))
             if server.database.name == "sqlite3":
                 shutil.copytree(Path(server.database.args["database"]).parent, target / "database")
+            elif server.database.cluster is not None:
+                server.database.cluster.dump(str(server.database.args["dbname"]), target / "database.sql")
         return kept
 
 

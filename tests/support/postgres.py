@@ -148,6 +148,14 @@ class PostgresCluster:
         """Drops a database, ending the connections to it."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    def dump(self, name: str, target: Path) -> None:
+        """Writes a database's schema and rows, as SQL, to a file."""
+        # PostgreSQL's user need not be allowed to write where the target is.
+        made = self.directory / f"{name}.sql"
+        host, port = str(self.directory), str(PORT)
+        self._run("pg_dump", "-h", host, "-p", port, "-U", "postgres", "-f", str(made), name)
+        shutil.move(made, target)
+
     @property
     def _data(self) -> str:
         return str(self.directory / "data")

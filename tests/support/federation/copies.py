@@ -14,6 +14,8 @@ from tests.support.database import DatabasePlace
 from tests.support.federation.servers import FederatedServer
 
 StateKey = tuple[str, str]
+#: Differences that are named.
+_TOLD = 20
 _EVENTS = """
     SELECT e.event_id, e.type, u.user_id, k.state_key, e.pos, e.verdict, e.depth, e.json FROM events e
     JOIN rooms r ON r.room_nid = e.room_nid JOIN users u ON u.user_nid = e.sender_nid
@@ -134,7 +136,9 @@ def wait_until(
         if not found:
             return copies
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {within_s} s the servers differ about {room_id}:\n" + "\n".join(found))
+            more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+            told = "\n".join([*found[:_TOLD], *more])
+            raise AssertionError(f"after {within_s} s the servers differ about {room_id}:\n{told}")
         time.sleep(0.1)
 
 
