@@ -26,38 +26,74 @@ def in_chain_of_state(
 
     `conflicted` are the numbers of the keys that are not in the unconflicted part.
     """
-    return {nid for nid in event_nids if _is_in_chain(tx, nid, state, frozenset(conflicted))}
+    return _Climb(tx, state, frozenset(conflicted)).run(event_nids)
 
 
-def _is_in_chain(tx: Transaction, event_nid: int, state: EventState, conflicted: frozenset[int]) -> bool:
-    seen = {event_nid}
-    level = [event_nid]
-    while level:
-        for start in range(0, len(level), _CHUNK):
-            if _holds_one(tx, level[start : start + _CHUNK], state, conflicted):
-                return True
-        level = [nid for nid in _naming(tx, level) if nid not in seen]
-        seen.update(level)
-    return False
+class _Climb:
+    """Goes from all events at once to those that name them, level by level, until it meets what the state holds."""
+
+    def __init__(self, tx: Transaction, state: EventState, conflicted: frozenset[int]) -> None:
+        self._tx = tx
+        self._state = state
+        self._conflicted = conflicted
+        #: What each event that was reached names, of what the climb came by.
+        self._came_from: dict[int, list[int]] = {}
+        self._found: set[int] = set()
+
+    def run(self, event_nids: Collection[int]) -> set[int]:
+        level = list(dict.fromkeys(event_nids))
+        seen = set(level)
+        while level:
+            for start in range(0, len(level), _CHUNK):
+                self._look_at([nid for nid in level[start : start + _CHUNK] if self._is_open(nid)])
+            level = self._naming([nid for nid in level if nid not in self._found and self._is_open(nid)], seen)
+        return self._found & set(event_nids)
+
+    def _is_open(self, nid: int) -> bool:
+        """Whether it matters what becomes of an event: something that it names is not decided yet."""
+        came_from = self._came_from.get(nid)
+        return came_from is None or not self._found.issuperset(came_from)
+
+    def _look_at(self, event_nids: list[int]) -> None:
+        for nid in _held(self._tx, event_nids, self._state, self._conflicted):
+            self._find(nid)
+
+    def _find(self, nid: int) -> None:
+        """An event is in the chain, and so is all that it names."""
+        stack = [nid]
+        while stack:
+            current = stack.pop()
+            if current not in self._found:
+                self._found.add(current)
+                stack += self._came_from.get(current, ())
+
+    def _naming(self, event_nids: list[int], seen: set[int]) -> list[int]:
+        following = []
+        for start in range(0, len(event_nids), _CHUNK):
+            condition, parameter = self._tx.among("auth_nid", event_nids[start : start + _CHUNK])
+            rows = self._tx.all(f"SELECT auth_nid, event_nid FROM event_auth WHERE {condition}", (parameter,))
+            for auth_nid, event_nid in rows:
+                self._came_from.setdefault(event_nid, []).append(auth_nid)
+                if event_nid in self._found:
+                    self._find(auth_nid)
+                elif event_nid not in seen:
+                    seen.add(event_nid)
+                    following.append(event_nid)
+        return following
 
 
-def _naming(tx: Transaction, event_nids: list[int]) -> list[int]:
-    condition, parameter = tx.among("auth_nid", event_nids)
-    return [row[0] for row in tx.all(f"SELECT DISTINCT event_nid FROM event_auth WHERE {condition}", (parameter,))]
-
-
-def _holds_one(tx: Transaction, event_nids: list[int], state: EventState, conflicted: frozenset[int]) -> bool:
+def _held(tx: Transaction, event_nids: list[int], state: EventState, conflicted: frozenset[int]) -> list[int]:
+    """Those of some events that the unconflicted part of a state holds."""
+    if not event_nids:
+        return []
     condition, parameter = tx.among("event_nid", event_nids)
     rows = tx.all(
         f"SELECT event_nid, key_nid FROM events WHERE {condition} AND room_nid = ? AND key_nid IS NOT NULL",
         (parameter, state.room_nid),
     )
-    asked = {key_nid: [] for _, key_nid in rows if key_nid not in conflicted}  # type: dict[int, list[int]]
-    for event_nid, key_nid in rows:
-        if key_nid in asked:
-            asked[key_nid].append(event_nid)
-    held = state.nids(tx, asked)
-    return any(held.get(key_nid) in candidates for key_nid, candidates in asked.items())
+    asked = [(event_nid, key_nid) for event_nid, key_nid in rows if key_nid not in conflicted]
+    held = state.nids(tx, {key_nid for _, key_nid in asked})
+    return [event_nid for event_nid, key_nid in asked if held.get(key_nid) == event_nid]
 
 
 def filled_up_to(tx: Transaction) -> int:
