@@ -3,6 +3,8 @@
 from matrixd.core.errors import MatrixError
 from matrixd.net.errors import FailureKind, RemoteError
 
+#: For servers that do not say when to come again.
+_RETRY_AFTER_MS = 5_000
 _NO_ANSWER = {
     FailureKind.TIMEOUT: 504,
     FailureKind.BUSY: 503,
@@ -13,8 +15,9 @@ def told(error: RemoteError, what: str) -> MatrixError:
     """The error for a client who wanted `what` ("the alias #a:b"): 403, 404, 429, 502, 503 or 504."""
     server = error.destination
     if error.kind is FailureKind.OVERLOADED:
-        extra = {} if error.retry_after_ms is None else {"retry_after_ms": error.retry_after_ms}
-        return MatrixError(429, "M_LIMIT_EXCEEDED", f"{server} is asked for too much at the moment.", **extra)
+        wait = _RETRY_AFTER_MS if error.retry_after_ms is None else error.retry_after_ms
+        sentence = f"{server} is asked for too much at the moment."
+        return MatrixError(429, "M_LIMIT_EXCEEDED", sentence, retry_after_ms=wait)
     if error.kind is FailureKind.DENIED:
         return MatrixError(403, "M_FORBIDDEN", f"This server does not talk to {server}.")
     # A server that does not know the request at all answers 404 too, but then says nothing of what was wanted.
