@@ -71,7 +71,7 @@ class PduChecks:
 
     async def _check(self, version: RoomVersion, room_id: str | None, pdus: Sequence[Any]) -> CheckedPdus:
         checked = CheckedPdus()
-        # Two may have the same ID, which covers neither all of the content nor the signatures. The first good one counts.
+        # Two may have one ID, which covers neither all of the content nor the signatures: the first good one counts.
         read: list[Event] = []
         for pdu in pdus:
             try:
