@@ -16,6 +16,7 @@ from matrixd.http.kit.dispatch import Dispatcher
 from matrixd.http.kit.metrics import RequestMetrics
 from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
+from matrixd.master.backfill import build_backfill
 from matrixd.master.federation import build_federation, serve_federation
 from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
@@ -148,7 +149,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     )
     serve_sync(frame, reads, user_data.presence)
     serve_old_sync(frame, reads, user_data.presence)
-    serve_room_reads(frame, reads, remote_reads.jumps)
+    serve_room_reads(frame, reads, remote_reads.jumps, build_backfill(frame, heads, federation))
     serve_spaces(frame, rooms.aliases, remote_reads.directories.hierarchy)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())

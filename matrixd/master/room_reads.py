@@ -12,14 +12,15 @@ from matrixd.master.syncing import Reads
 from matrixd.queries.members import Members
 from matrixd.queries.room_history import RoomHistory
 from matrixd.queries.room_state_reads import RoomStateReads
+from matrixd.services.backfill import Backfill
 from matrixd.services.jump_to_date import JumpToDate
 
 
-def serve_room_reads(frame: Frame, reads: Reads, jumps: JumpToDate) -> None:
+def serve_room_reads(frame: Frame, reads: Reads, jumps: JumpToDate, backfill: Backfill) -> None:
     """The endpoints."""
     database, clock = frame.database, frame.clock
     reading = RoomReading(frame.feed, reads.ignored_users, reads.erased_users)
-    history = RoomHistory(database, reads.client_events, clock)
+    history = RoomHistory(database, reads.client_events, clock, backfill.for_page)
     state = RoomStateReads(database, reads.client_events, clock)
     frame.serve(
         "client",

@@ -1,5 +1,8 @@
 """What clients read of a room's history, as the JSON that they get."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import orjson
 
 from matrixd.core.filters import EventFilter
@@ -12,23 +15,40 @@ from matrixd.queries.room_state_reads import plain_list
 from matrixd.queries.timeline_pages import Page, PageRequest, load_page
 from matrixd.storage.database import Database
 from matrixd.storage.event_relations import MAX_LEVELS
+from matrixd.storage.timeline_gaps import Gap
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
 
 _NO_FILTER = EventFilter()
 
 
-class RoomHistory:
-    """Reads the histories of rooms. Each answer takes one read; what can be large is put together in its thread."""
+#: How long a client waits for history that is fetched from other servers, in seconds.
+PATIENCE_S = 12.0
 
-    def __init__(self, database: Database, client_events: ClientEvents, clock: Clock) -> None:
+
+class Fetch(Protocol):
+    """Fetches history of a room from other servers; whether there is more of it than before."""
+
+    async def __call__(self, room_id: str, holes: Sequence[Gap], within_s: float, /) -> bool: ...
+
+
+class RoomHistory:
+    """Reads the histories of rooms. Each answer takes one read; what can be large is put together in its thread.
+
+    `fetch` fetches what is missing where somebody pages back to it; without it the answer is what is here.
+    """
+
+    def __init__(
+        self, database: Database, client_events: ClientEvents, clock: Clock, fetch: Fetch | None = None
+    ) -> None:
         self._database = database
         self._client_events = client_events
         self._clock = clock
+        self._fetch = fetch
 
     async def messages(self, viewer: Viewer, room_id: str, request: PageRequest) -> bytes:
         """The answer to `/messages`. Raises M_FORBIDDEN, and M_INVALID_PARAM for tokens of another room."""
-        page = await self._database.read(load_page, viewer, room_id, request)
+        page = await self._page(viewer, room_id, request)
         start = orjson.dumps(request.start_text) if request.start_text else _token(page.start)
         members = [("chunk", json_array(self._shown(page))), ("start", start)]
         if page.end is not None:
@@ -37,6 +57,17 @@ class RoomHistory:
             now, details = self._clock.now_ms(), page.member_details
             members.append(("state", json_array(plain_json(stored, details, now) for stored in page.members)))
         return json_object(members)
+
+    async def _page(self, viewer: Viewer, room_id: str, request: PageRequest) -> Page:
+        """A page; what is missing in it is fetched, as far as it comes in time."""
+        until = self._clock.monotonic() + PATIENCE_S
+        while True:
+            page = await self._database.read(load_page, viewer, room_id, request)
+            left = until - self._clock.monotonic()
+            if not page.holes or self._fetch is None or left <= 0:
+                return page
+            if not await self._fetch(room_id, page.holes, left):
+                return page
 
     async def context(
         self, viewer: Viewer, room_id: str, event_id: str, limit: int, event_filter: EventFilter

@@ -13,14 +13,19 @@ from matrixd.queries.event_details import Details
 from matrixd.queries.event_visibility import Reach, Viewer, VisibleHistory, load_history, reach_of
 from matrixd.queries.history_tokens import BEGINNING, after_event, before_event, place_of
 from matrixd.queries.room_access import RoomAccess, room_access
-from matrixd.storage import event_state, events, room_state
+from matrixd.storage import event_state, events, room_state, timeline_gaps
 from matrixd.storage.events import Place
 from matrixd.storage.stored_event import StoredEvent
+from matrixd.storage.timeline_gaps import Gap
 from matrixd.storage.transaction import Transaction
 
 #: Events that are looked at for one page, however few of them the viewer may or wants to see.
 MAX_LOOKED_AT = 1_000
 _FILTERED_BATCH = 100
+#: Holes of one room that are looked at.
+_MAX_HOLES = 500
+#: How often a hole at the end of what is here was tried in vain until clients are told that there is nothing more.
+_MAX_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Page:
     #: Where the next page begins; None if there was nothing to look at.
     end: RoomToken | None
     shown: Sequence[StoredEvent]
+    #: Backwards: where the page came upon history that is not here, and what is missing there.
+    holes: Sequence[Gap]
     details: Details
     #: With lazy-loading: the members who sent what is shown, as of its newest event.
     members: Sequence[StoredEvent]
@@ -74,6 +81,7 @@ def page_of(tx: Transaction, viewer: Viewer, access: RoomAccess, request: PageRe
         scan.own_start(),
         scan.end_token(),
         scan.shown,
+        scan.holes(),
         event_details.load(tx, viewer, {room_nid: history}, scan.shown, replaced),
         members,
         event_details.load_plain(tx, viewer, members),
@@ -117,6 +125,8 @@ class _Scan:
         self.history: VisibleHistory | None = None
         self._last: StoredEvent | None = None
         self._is_at_end = False
+        self._has_reached_end = False
+        self._holes: list[Gap] = []
         self._start, self._end = self._bounds()
 
     def run(self) -> None:
@@ -128,9 +138,31 @@ class _Scan:
             looked_at += len(batch)
             self._take(batch)
             self._is_at_end = not looked_at
-            if len(batch) < size:
-                return
+            self._has_reached_end = len(batch) < size
+            if self._has_reached_end:
+                break
             cursor = self._place()
+        if self._request.backwards:
+            self._holes = self._find_holes()
+
+    def holes(self) -> Sequence[Gap]:
+        """What is missing in the part of the history that the page was read from, or directly before that."""
+        return self._holes
+
+    def _find_holes(self) -> list[Gap]:
+        holes = timeline_gaps.before_placed(self._tx, self._room_nid, _MAX_HOLES)
+        if not holes:
+            return []
+        above = None
+        if self._start is not None:
+            # What comes directly after the page's start was on the page before; what is missing before it belongs here.
+            following = events.page(self._tx, self._room_nid, self._start, None, False, 1)
+            above = (following[0].event.depth, following[0].pos or 0) if following else None
+        last = self._end if self._has_reached_end else self._place()
+        return [
+            hole.gap for hole in holes
+            if (above is None or hole.place <= above) and (last is None or hole.place > last)
+        ]  # fmt: skip
 
     def own_start(self) -> RoomToken:
         """The start token of a page that was asked for without one."""
@@ -144,7 +176,7 @@ class _Scan:
         Only a page that found nothing is the last one: forwards nobody knows what comes next, and backwards clients
         (and Sytest) ask once more when a page held the room's first event.
         """
-        if self._is_at_end:
+        if self._is_at_end and not any(gap.tries < _MAX_TRIES for gap in self._holes):
             return None
         if self._last is None:
             return self._request.start or self.own_start()

@@ -114,6 +114,11 @@ def move_end(tx: Transaction, room_nid: int, last_pos: int, end: RoomEnd) -> boo
     return touched > 0
 
 
+def set_extremities(tx: Transaction, room_nid: int, extremities: Collection[str]) -> None:
+    """Replace the forward extremities, of which some turned out to be none; newest last."""
+    tx.execute("UPDATE rooms SET extremities = ? WHERE room_nid = ?", (json.dumps(list(extremities)), room_nid))
+
+
 def set_published(tx: Transaction, room_nid: int, published: bool) -> None:
     """Put the room into the published directory, or take it out."""
     tx.execute("UPDATE rooms SET published = ? WHERE room_nid = ?", (int(published), room_nid))

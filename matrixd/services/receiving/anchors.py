@@ -82,12 +82,20 @@ class Anchors:
         Raises `RemoteError`, `AuthEventsMissing`, `NoAnchor`.
         """
         await self._auth_events.ensure(server, event)
+        state_ids = await self.state_before(server, event)
+        repair_ts = self._clock.now_ms() + _FIRST_REPAIR_MS
+        await self._database.write(_store, event, signed_by, state_ids, repair_ts)
+
+    async def state_before(self, server: str, event: Event) -> list[str]:
+        """The state that a server says was before an event: the IDs of its events, all of which are stored afterwards.
+
+        Raises `RemoteError`, `AuthEventsMissing`, `NoAnchor`.
+        """
         state_ids, _ = await self._history.state_ids(server, event.room_id, event.event_id)
         if len(state_ids) > MAX_STATE:
             raise NoAnchor(f"{server} claims a state of {len(state_ids)} events.")
         await self._fetch_state(server, event, state_ids)
-        repair_ts = self._clock.now_ms() + _FIRST_REPAIR_MS
-        await self._database.write(_store, event, signed_by, list(state_ids), repair_ts)
+        return list(state_ids)
 
     async def _fetch_state(self, server: str, event: Event, state_ids: Collection[str]) -> None:
         missing = await self._missing(state_ids)
@@ -123,12 +131,9 @@ def _store(
     verdict = _verdict(tx, event, signed_by, before)
     nids = stored_apart.store(tx, room.room_nid, [Apart(event, verdict, before, is_history=True)])
     timeline_gaps.close(tx, [event.event_id])
-    here = events.nids(tx, event.prev_events)
-    timeline_gaps.open_all(
-        tx,
-        [(room.room_nid, prev, nids[event.event_id]) for prev in event.prev_events if prev not in here],
-        repair_ts,
-    )
+    here = events.by_ids(tx, event.prev_events)
+    missing = [prev for prev in event.prev_events if prev not in here or here[prev].is_outlier]
+    timeline_gaps.open_all(tx, [(room.room_nid, prev, nids[event.event_id]) for prev in missing], repair_ts)
 
 
 def state_of(tx: Transaction, room_nid: int, at: int, state_ids: Collection[str]) -> EventState:

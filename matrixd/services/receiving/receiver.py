@@ -129,6 +129,25 @@ class Receiver:
             return str(error)
         return placed.reason if placed.verdict == "rejected" else None
 
+    async def retry(self, event: Event) -> str | None:
+        """Try again to place an event that is kept without a place; why it still has none, or None.
+
+        `Unavailable` passes.
+        """
+        checked = await self._checks.check(event.version, event.room_id, [event.pdu])
+        if event.event_id not in checked.signed_by:
+            return checked.refused.get(event.event_id, "It is not what was stored.")
+        received = Received(checked.events[0], checked.signed_by[event.event_id], event.sender_domain)
+        try:
+            await self._under_way.run(event.event_id, lambda: self._place(received))
+        except NotInRoom:
+            return "This server is not in the room."
+        except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+            return str(error)
+        # An event that is placed needed all that comes before it, or the state after that.
+        await self._database.write(timeline_gaps.close_before, event.event_id)
+        return None
+
     async def accept(self, origin: str, event: Event, signed_by: frozenset[str], *, sends_on: bool = True) -> None:
         """Take one event that was made with our help, or that another server has signed for us; it was checked.
 

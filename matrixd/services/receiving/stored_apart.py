@@ -19,7 +19,7 @@ class Apart:
     """An event to be stored."""
 
     event: Event
-    #: 'rejected', 'soft_failed' or None.
+    #: 'rejected', 'soft_failed', 'waiting' (a redaction without effect) or None.
     verdict: str | None = None
     #: The state before it; None for an outlier.
     state: EventState | None = None
@@ -45,6 +45,8 @@ def store(tx: Transaction, room_nid: int, apart: Sequence[Apart]) -> dict[str, i
     pos = -(tx.next_id("history", history) + history - 1) if history else 0
     nids = {event_id: item.event_nid for event_id, item in known.items()}
     rows: dict[str, events.NewEvent] = {}
+    #: Events in a line without state between have the same state before them, which is stored once.
+    sets: dict[int, int] = {}
     made: list[events.NewEvent] = []
     for a in wanted:
         event = a.event
@@ -53,7 +55,11 @@ def store(tx: Transaction, room_nid: int, apart: Sequence[Apart]) -> dict[str, i
             place = pos
         pos += a.is_history
         key_nid = keys[event.key] if event.is_state else None
-        state_nid = None if a.state is None else event_state.store(tx, a.state)
+        state_nid = None
+        if a.state is not None:
+            state_nid = sets.get(id(a.state))
+            if state_nid is None:
+                state_nid = sets[id(a.state)] = event_state.store(tx, a.state)
         stored = known.get(event.event_id)
         nid = nids[event.event_id] = next(fresh) if stored is None else stored.event_nid
         row = events.NewEvent(
@@ -91,10 +97,10 @@ def _store_references(
     relations = []
     for a in apart:
         row = rows[a.event.event_id]
+        if a.event.redacts is not None and (row.pos is not None or a.verdict == redactions.WAITING):
+            redactions.insert(tx, row.event_nid, a.event.redacts)
         if row.pos is None:
             continue
-        if a.event.redacts is not None:
-            redactions.insert(tx, row.event_nid, a.event.redacts)
         related = relation(a.event)
         if related is not None:
             relations.append(
