@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.databases import Database, PostgresDatabase, SQLite
 from bench.postgres import Postgres, free_port
@@ -25,6 +26,7 @@ class Site:
         self.engine = engine
         self.directory = directory
         self.stack = stack
+        self.shared: dict[type, Any] = {}  # what all servers of the engine use, by its type
         self._python = python
         self._keep_logs = keep_logs
         self._authority: Path | None = None

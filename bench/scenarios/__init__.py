@@ -3,7 +3,19 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from bench.figures import Figure
-from bench.scenarios import deliver, federation_send, history, initial_sync, join, send, start, state, whoami
+from bench.scenarios import (
+    deliver,
+    federation_join,
+    federation_send,
+    history,
+    initial_sync,
+    inside,
+    join,
+    send,
+    start,
+    state,
+    whoami,
+)
 from bench.subject import Subject
 
 Scenario = Callable[[Subject], Awaitable[list[Figure]]]
@@ -20,4 +32,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "history": history.run,
     "federation-send": federation_send.run_together,
     "federation-alone": federation_send.run_alone,
+    "federation-join": federation_join.run,
+    "federation-join-real": federation_join.run_real,
+    "fork": inside.run_fork,
+    "signatures": inside.run_signatures,
 }
