@@ -153,7 +153,7 @@ def _apply_redactions(tx: Transaction, apart: Sequence[Apart]) -> None:
 
 def _applies(tx: Transaction, redaction: StoredEvent, target: StoredEvent) -> bool:
     before = event_state.before(tx, redaction)
-    if before is None or target.room_nid != redaction.room_nid or redaction.verdict is not None:
+    if before is None or target.room_nid != redaction.room_nid:
         return False
     state = {key: item.event for key, item in before.of_keys(tx, _POWERS).items()}
     return _POWERS[0] in state and redaction_applies(redaction.event, target.event, PowerLevels.in_state(state))

@@ -12,20 +12,23 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from matrixd.core.auth import EventForbidden, check_state_dependent
+from matrixd.core.auth import EventForbidden, check_state_dependent, redaction_applies
 from matrixd.core.auth.plan import state_for_check
 from matrixd.core.event import Event
+from matrixd.core.power import PowerLevels
 from matrixd.queries.state_resolution import Remembered, resolve
 from matrixd.services.receiving.anchors import state_of
 from matrixd.services.receiving.auth_events import check_by_auth_events
 from matrixd.services.receiving.stored_apart import Apart
-from matrixd.storage import event_state, events, rooms, timeline_gaps
+from matrixd.storage import event_state, events, redactions, rooms, timeline_gaps
 from matrixd.storage.event_state import EventState
 from matrixd.storage.rooms import Room
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
 
 logger = logging.getLogger(__name__)
+
+_POWERS = (("m.room.create", ""), ("m.room.power_levels", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class _Planning:
         for event in self._chunk.events:
             wanted.update(event.prev_events)
             wanted.update(event.auth_events)
+            if event.redacts is not None:
+                wanted.add(event.redacts)
         wanted.add(f"${self._room.room_id[1:]}")
         stored = events.by_ids(self._tx, wanted)
         return {event_id: item for event_id, item in stored.items() if item.room_nid == self._room.room_nid}
@@ -145,10 +150,10 @@ class _Planning:
         if any(auth_id not in known and auth_id not in self._after for auth_id in event.auth_events):
             return False
         verdict = self._verdict(event, {**known, **self._found}, before)
-        if verdict is not None:
+        if verdict == "rejected":
             self._rejected.add(event.event_id)
         after = before
-        if verdict is None and itself is not None and itself.key_nid is not None:
+        if verdict != "rejected" and itself is not None and itself.key_nid is not None:
             after = before.with_event(itself.key_nid, itself.event_nid)
         self._after[event.event_id] = after
         self._plan.apart.append(Apart(event, verdict, before, is_history=True))
@@ -162,4 +167,15 @@ class _Planning:
         except EventForbidden as error:
             logger.info("%s of the history of %s is rejected: %s", event.event_id, event.room_id, error)
             return "rejected"
-        return None
+        return redactions.WAITING if self._is_in_vain(event, known, before) else None
+
+    def _is_in_vain(self, event: Event, known: Mapping[str, Event], before: EventState) -> bool:
+        """Whether it is a redaction that may not redact its target. Of one that is not here yet nothing can be said.
+
+        https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
+        """
+        target = None if event.redacts is None else known.get(event.redacts)
+        if target is None or event.version.auth.redaction_rule:
+            return False
+        state = {key: item.event for key, item in before.of_keys(self._tx, _POWERS).items()}
+        return not redaction_applies(event, target, PowerLevels.in_state(state))
