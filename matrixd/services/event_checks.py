@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from matrixd.core.acl import ServerAcl
+from matrixd.core.acl import ServerAcl, host_of
 from matrixd.core.auth.power_levels import NAMED_LEVELS
 from matrixd.core.errors import MatrixError
 from matrixd.core.identifiers import is_user_id
@@ -84,7 +84,9 @@ def _check_server_acl(server_name: str, content: Content) -> None:
             isinstance(servers, list) and all(isinstance(server, str) for server in servers),
             f"'{name}' must be a list of strings.",
         )
-    if not ServerAcl(content).allows(server_name):
+    # A pattern that hits this server, or a list that lacks it, is a slip; its own name in `deny` is none.
+    is_meant = any(host_of(server.lower()) == host_of(server_name.lower()) for server in content.get("deny", []))
+    if not is_meant and not ServerAcl(content).allows(server_name):
         raise MatrixError(403, "M_FORBIDDEN", f"This list would keep {server_name} itself out of the room.")
 
 

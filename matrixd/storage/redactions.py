@@ -5,6 +5,9 @@ from collections.abc import Collection
 from matrixd.storage.stored_event import StoredEvent, select
 from matrixd.storage.transaction import Transaction
 
+#: What `events.verdict` says of one that has no effect yet.
+WAITING = "waiting"
+
 
 def insert(tx: Transaction, redaction_nid: int, target_id: str) -> None:
     """Note that an event redacts another, whether that one is here or not."""
@@ -18,10 +21,10 @@ def targets(tx: Transaction, event_ids: Collection[str]) -> set[str]:
 
 
 def of(tx: Transaction, event_id: str) -> list[StoredEvent]:
-    """The accepted events that redact an event."""
+    """The accepted events that redact an event, or that wait for it."""
     return select(
         tx,
-        "e.event_nid IN (SELECT redaction_nid FROM redactions WHERE target_id = ?) AND e.verdict IS NULL"
-        " ORDER BY e.event_nid",
-        (event_id,),
+        "e.event_nid IN (SELECT redaction_nid FROM redactions WHERE target_id = ?)"
+        " AND (e.verdict IS NULL OR e.verdict = ?) ORDER BY e.event_nid",
+        (event_id, WAITING),
     )

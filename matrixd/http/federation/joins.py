@@ -1,6 +1,5 @@
 """Users of other servers join: `data/api/server-server/joins-v1.yaml` and `joins-v2.yaml` of the specification."""
 
-from matrixd.core.identifiers import validate_event_id
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route
 from matrixd.queries.federation.join_answers import JoinAnswers
@@ -36,6 +35,5 @@ class Joins:
 
     async def send(self, call: Call) -> object:
         """The join itself; the answer is the room's state."""
-        event_id = validate_event_id(call.path("eventId"), "eventId")
-        join = await self._events.join(call.origin, call.path("roomId"), event_id, call.json_object())
+        join = await self._events.join(call.origin, call.path("roomId"), call.path("eventId"), call.json_object())
         return await self._answers.of(join, omit_members=call.query_bool("omit_members"))

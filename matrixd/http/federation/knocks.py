@@ -1,6 +1,5 @@
 """Users of other servers knock: `data/api/server-server/knocks.yaml` of the specification."""
 
-from matrixd.core.identifiers import validate_event_id
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route
 from matrixd.services.resident.membership_events import MembershipEvents
@@ -34,6 +33,5 @@ class Knocks:
 
     async def send(self, call: Call) -> object:
         """The knock itself; the answer tells of the room."""
-        event_id = validate_event_id(call.path("eventId"), "eventId")
-        state = await self._events.knock(call.origin, call.path("roomId"), event_id, call.json_object())
+        state = await self._events.knock(call.origin, call.path("roomId"), call.path("eventId"), call.json_object())
         return {"knock_room_state": [event.pdu for event in state]}

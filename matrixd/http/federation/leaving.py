@@ -1,6 +1,5 @@
 """Users of other servers leave: `data/api/server-server/leaving-v1.yaml` and `leaving-v2.yaml` of the specification."""
 
-from matrixd.core.identifiers import validate_event_id
 from matrixd.http.kit.call import Call
 from matrixd.http.kit.route import Auth, Route
 from matrixd.services.resident.membership_events import MembershipEvents
@@ -33,6 +32,5 @@ class Leaving:
 
     async def send(self, call: Call) -> object:
         """The leave itself."""
-        event_id = validate_event_id(call.path("eventId"), "eventId")
-        await self._events.leave(call.origin, call.path("roomId"), event_id, call.json_object())
+        await self._events.leave(call.origin, call.path("roomId"), call.path("eventId"), call.json_object())
         return {}

@@ -38,6 +38,8 @@ def chain_of(
 ) -> dict[str, EventJson]:
     """The auth chain of some events of a room, by event ID; the events themselves only where they are in it.
 
+    As they were stored, which nearly always is what was authorised by others after these.
+
     `known` are events that the caller has read. What is not stored, or is of another room, is left out.
     Raises M_TOO_LARGE for a chain of over MAX_EVENTS events.
     """
@@ -52,4 +54,4 @@ def chain_of(
         if len(chain) > MAX_EVENTS:
             raise MatrixError(413, "M_TOO_LARGE", f"The auth chain has more than {MAX_EVENTS} events.")
         level = {event_id for text in found.values() for event_id in auth_event_ids(text.json)} - chain.keys()
-    return chain
+    return dict(sorted(chain.items(), key=lambda item: item[1].event_nid))

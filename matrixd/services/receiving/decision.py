@@ -51,7 +51,7 @@ class AuthEventsUnknown(Exception):
 class Apartness:
     """The event is stored, but does not join the timeline's end."""
 
-    #: 'rejected', 'soft_failed', or None for a piece of history that was missing.
+    #: 'rejected', 'soft_failed', 'waiting' (a redaction without effect), or None for a piece of history that was missing.
     verdict: str | None
     reason: str
     before: EventState
@@ -142,6 +142,8 @@ class _Decision:
             reason = "The room's policy server does not recommend it."
         if reason is not None:
             return Apartness("soft_failed", reason, before, self._room.room_nid)
+        if self._waits(before):
+            return Apartness(redactions.WAITING, f"It cannot redact {event.redacts} now.", before, self._room.room_nid)
         return self._accept(before, now, itself, pruned_by)
 
     def _state_before(self) -> EventState:
@@ -195,6 +197,16 @@ class _Decision:
             return None
         applying = (item.event_nid for item in found if redaction_applies(item.event, self._event, powers))
         return next(applying, None)
+
+    def _waits(self, before: EventState) -> bool:
+        """Whether it is a redaction of an event that is not here, or that it may not redact: no client is told of it.
+
+        "the server simply waits for a valid partner event": https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
+        """
+        event = self._event
+        if event.redacts is None or event.version.auth.redaction_rule:
+            return False
+        return self._redaction(before) is None
 
     def _redaction(self, before: EventState) -> PendingRedaction | None:
         if self._event.redacts is None:

@@ -81,7 +81,7 @@ class Receiver:
         self._under_way: SingleFlight[str, Placed] = SingleFlight()
 
     async def receive(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
-        """Take a transaction's events of one room: event ID -> why it was not accepted, or None.
+        """Take a transaction's events of one room: event ID -> why it could not be handled, or None.
 
         One event never costs the others. Raises `Unavailable` while the database is away.
         """
@@ -121,13 +121,14 @@ class Receiver:
                 results[received.event.event_id] = await self._take(received)
 
     async def _take(self, received: Received) -> str | None:
-        """Why an event was not accepted, or None."""
+        """Why an event could not be handled, or None."""
         try:
-            placed = await self._under_way.run(received.event.event_id, lambda: self._place(received))
+            await self._under_way.run(received.event.event_id, lambda: self._place(received))
         except (AuthEventsMissing, NoAnchor, RemoteError) as error:
             await self._database.write(_keep, received.event, self._clock.now_ms() + _RETRY_MS, str(error))
             return str(error)
-        return placed.reason if placed.verdict == "rejected" else None
+        # Rejected or not: "If no error is present, the PDU can be considered successfully handled."
+        return None
 
     async def retry(self, event: Event) -> str | None:
         """Try again to place an event that is kept without a place; why it still has none, or None.
@@ -182,7 +183,7 @@ class Receiver:
         raise NoAnchor("The room is too busy.")
 
     async def _fetch_between(self, received: Received, missing: Sequence[str]) -> None:
-        """Take what is between the room's newest end and an event, as far as its server tells."""
+        """Take what is between the room's newest end and an event, as far as its server tells. Raises `NoAnchor`."""
         event = received.event
         try:
             pdus = await self._history.missing_events(
@@ -191,6 +192,9 @@ class Receiver:
         except RemoteError as error:
             logger.info("%s does not tell what comes before %s: %s", received.origin, event.event_id, error)
             return
+        if not pdus:
+            # Whoever sends an event knows what is before it. To ask for more now would be to take anything from it.
+            raise NoAnchor(f"{received.origin} tells nothing of what comes before it.")
         checked = await self._checks.check(event.version, event.room_id, pdus[:_MAX_MISSING])
         await self._take_all(received.origin, checked, except_id=event.event_id)
 

@@ -221,6 +221,10 @@ def test_state_that_is_of_no_use_or_does_harm(
     assert alice.set_state(room, event_type, content, expect=status).errcode == errcode
 
 
+def test_an_acl_may_deny_this_server_by_its_name(alice: User, room: str) -> None:
+    alice.set_state(room, "m.room.server_acl", {"allow": ["*"], "deny": ["other.example", "TEST.example"]})
+
+
 def test_an_acl_may_say_of_ip_literals_what_counts_as_nothing(alice: User, room: str) -> None:
     # "Defaults to `true` if missing or otherwise not a boolean."
     alice.set_state(room, "m.room.server_acl", {"allow": ["*"], "allow_ip_literals": "false"})
