@@ -26,7 +26,7 @@ def build_remote_reads(frame: Frame, client: FederationClient, anchors: Anchors)
     """Build it."""
     server_name, clock, budget = frame.config.server.server_name, frame.clock, frame.budget
     return RemoteReads(
-        RemoteDirectories(server_name, RemoteDirectory(client), clock, budget),
+        RemoteDirectories(server_name, RemoteDirectory(client)),
         RemoteProfiles(server_name, RemoteUsers(client), clock, budget),
         JumpToDate(frame.database, RemoteEvents(client), anchors),
     )

@@ -16,21 +16,16 @@ from matrixd.queries.remote_spaces import room_summary
 from matrixd.services.aliases import Located
 from matrixd.services.handshakes.servers import candidates
 from matrixd.services.remote_failures import told
-from matrixd.util.clock import Clock
-from matrixd.util.lru import CacheBudget
 from matrixd.util.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
-#: How long the room of an alias is kept, in seconds: a look-up is often followed by a join.
-KEPT_S = 60.0
 #: Servers of a room, and rooms of a page, that are taken from an answer.
 _MAX_SERVERS = 100
 _MAX_ROOMS = 1_000
 #: Servers that are asked for one space, one after the other.
 _MAX_ASKED = 3
 _MAX_TOKEN = 2_000
-_ENTRY_BYTES = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +72,9 @@ class Directories(Protocol):
 class RemoteDirectories:
     """Asks for them. `own_name` is the name of this server."""
 
-    def __init__(self, own_name: str, source: DirectorySource, clock: Clock, budget: CacheBudget) -> None:
+    def __init__(self, own_name: str, source: DirectorySource) -> None:
         self._own_name = own_name
         self._source = source
-        self._clock = clock
-        self._kept = budget.cache("remote_aliases", str, tuple[float, Located])
         self._asking: SingleFlight[str, Located] = SingleFlight()
 
     async def locate(self, alias: str) -> Located:
@@ -89,9 +82,6 @@ class RemoteDirectories:
 
         Raises M_NOT_FOUND, M_FORBIDDEN, M_LIMIT_EXCEEDED, and M_UNKNOWN (502, 504) if that server does not help.
         """
-        kept = self._kept.get(alias)
-        if kept is not None and self._clock.monotonic() < kept[0]:
-            return kept[1]
         return await self._asking.run(alias, lambda: self._locate(alias))
 
     async def _locate(self, alias: str) -> Located:
@@ -101,9 +91,7 @@ class RemoteDirectories:
         except RemoteError as error:
             raise told(error, f"the alias {alias}") from error
         # It may name itself or not; that it knows the alias makes it the best guess there is, if nothing else does.
-        found = Located(answer.room_id, list(dict.fromkeys([*answer.servers[:_MAX_SERVERS], server])))
-        self._kept.put(alias, (self._clock.monotonic() + KEPT_S, found), _ENTRY_BYTES)
-        return found
+        return Located(answer.room_id, list(dict.fromkeys([*answer.servers[:_MAX_SERVERS], server])))
 
     async def public_rooms(self, server: str, search: Search) -> dict[str, Any]:
         """A page of another server's published rooms. Raises as `locate`, and M_INVALID_PARAM for no server name."""

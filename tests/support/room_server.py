@@ -113,7 +113,7 @@ class RoomServer:
             SERVER_NAME, KEY, self.heads, persister, database, effects, no_policies(SERVER_NAME), self.clock,
             self._new_event_id,
         )
-        directories = RemoteDirectories(SERVER_NAME, NoDirectories(), self.clock, budget)
+        directories = RemoteDirectories(SERVER_NAME, NoDirectories())
         self.rooms = build_rooms(
             self.frame, self.heads, self.lanes, self._remote_rooms(effects, persister), directories
         )

@@ -9,7 +9,7 @@ from matrixd.queries import event_details
 from matrixd.queries.client_events import load_shown
 from matrixd.queries.event_details import Details, Histories
 from matrixd.queries.event_visibility import Viewer, VisibleHistory, load_histories
-from matrixd.storage import event_state, events, room_members, room_state, timeline_breaks
+from matrixd.storage import event_state, events, room_members, room_state, stripped_state, timeline_breaks
 from matrixd.storage.database import Database
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.stored_event import StoredEvent
@@ -94,7 +94,7 @@ def load(tx: Transaction, asks: Sequence[RoomAsk]) -> Loaded:
 
 
 def _load_room(tx: Transaction, ask: RoomAsk, named: Set[int], last_break: int) -> RoomData:
-    timeline = _TimelineReader(tx, ask, last_break).read()
+    timeline = _outside(tx, ask) or _TimelineReader(tx, ask, last_break).read()
     heroes = _heroes(tx, ask) if ask.summary and ask.room_nid not in named else None
     state = _state(tx, ask, timeline, heroes or ())
     return RoomData(timeline.events, timeline.limited, timeline.start, state, heroes, timeline.is_heard)
@@ -108,6 +108,18 @@ class _Timeline:
     #: Whether events after `start`, or before it in the span that was asked for, are not shown.
     has_skipped: bool
     is_heard: bool
+
+
+def _outside(tx: Transaction, ask: RoomAsk) -> _Timeline | None:
+    """The timeline of a room that no user of this server was in: the end of the viewer's invite or knock."""
+    if ask.joined_since is not None:
+        return None
+    key = ("m.room.member", ask.viewer.user_id)
+    member = room_state.of_keys(tx, ask.room_nid, [key], ask.up_to).get(key)
+    if member is None or member.verdict != stripped_state.OUT_OF_BAND or not ask.after < (member.pos or 0):
+        return None
+    shown = [member] if ask.timeline.matches(member.event) and ask.limit else []
+    return _Timeline(shown, False, ask.after, not shown, True)
 
 
 class _TimelineReader:
@@ -205,7 +217,9 @@ def _state(
     state = {} if span is None else _state_of_span(tx, ask, timeline, members, *span)
     if ask.joined_since is None:
         # Why the room is among those left, if the timeline does not say it.
-        state.update(room_state.of_keys(tx, ask.room_nid, [("m.room.member", ask.viewer.user_id)], ask.up_to))
+        own = room_state.of_keys(tx, ask.room_nid, [("m.room.member", ask.viewer.user_id)], ask.up_to)
+        shown = {item.event_nid for item in timeline.events}
+        state.update((key, item) for key, item in own.items() if item.event_nid not in shown)
     return state
 
 

@@ -22,7 +22,7 @@ from matrixd.util.clock import Clock
 from matrixd.util.timer import Alarm, Timer
 
 #: Changes are collected for so long before they are told, in seconds.
-COALESCE_S = 2.0
+COALESCE_S = 1.0
 #: Users who stay as they are, and are there, are told of again so often, in seconds: before others take them for gone.
 REFRESH_S = TIMEOUT_S - 5 * 60.0
 
