@@ -149,6 +149,9 @@ def test_an_invite_is_shown_and_accepted(
     assert {event["type"] for event in events_in(shown, "invite_state")} == {
         "m.room.create", "m.room.name", "m.room.member",
     }
+    (old,) = alice.get("/initialSync").json["rooms"]
+    assert (old["room_id"], old["membership"], old["inviter"]) == (room.room_id, "invite", room.creator)
+    assert "m.room.name" in {event["type"] for event in old["invite"]["unsigned"]["invite_room_state"]}
     alice.join(room.room_id)
     assert room.room_id in alice.joined_rooms()
 

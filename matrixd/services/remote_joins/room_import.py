@@ -292,13 +292,15 @@ class _Import:
 def is_gone(tx: Transaction, room_nid: int, user_nid: int, membership: str) -> bool:
     """Whether a user of this server has left, although the room still has the user with a membership.
 
-    The others may not have heard of it, when no server of theirs could be reached then.
+    The others may not have heard of it, when no server of theirs could be reached then. Nobody of this server joins
+    without this server's doing; invites, on the other hand, may have been missed.
     """
     known = room_members.one(tx, room_nid, user_nid)
-    if known is None or known.membership != "leave":
+    if known is None:
         return False
-    event = events.by_nids(tx, [known.event_nid])[known.event_nid]
-    is_own = event.event.sender == event.event.state_key
-    return is_own and (
-        membership == "join" or (membership in ("invite", "knock") and event.verdict == stripped_state.OUT_OF_BAND)
-    )
+    if membership == "join":
+        return known.membership != "join"
+    if known.membership != "leave" or membership not in ("invite", "knock"):
+        return False
+    stored = events.by_nids(tx, [known.event_nid])[known.event_nid]
+    return stored.event.sender == stored.event.state_key and stored.verdict == stripped_state.OUT_OF_BAND
