@@ -17,6 +17,7 @@ from matrixd.http.kit.metrics import RequestMetrics
 from matrixd.http.kit.route import Router
 from matrixd.master.accounts import Accounts, build_accounts
 from matrixd.master.backfill import build_backfill
+from matrixd.master.check import serve_check
 from matrixd.master.federation import build_federation, serve_federation
 from matrixd.master.frame import Frame, Job
 from matrixd.master.metrics import serve_metrics
@@ -154,6 +155,7 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
     serve_public(frame)
+    serve_check(frame)
     serve_federation(frame, federation, heads, lanes, user_data, reads.erased_users, remote_rooms.inviting)
     metrics = serve_metrics(
         frame, lambda: persister.waiting, federation.sending.metrics, FederationClientMetrics(federation.client)

@@ -1,6 +1,7 @@
 """Builds what asks other servers."""
 
 from pathlib import Path
+from typing import Any
 
 from twisted.names.client import Resolver
 
@@ -12,9 +13,22 @@ from matrixd.net.federation_client import FederationClient, Reachable, Sign
 from matrixd.net.hosts_file import HostsFile
 from matrixd.net.tls import ClientTls
 from matrixd.net.well_known import WellKnowns
+from matrixd.util.clock import Clock
+from matrixd.util.lru import CacheBudget
 
 #: In seconds, for each try of a name server; with three of them the last try ends after twelve.
 _DNS_TIMEOUTS = (1, 3)
+
+
+def system_hosts(clock: Clock) -> HostsFile:
+    """What the machine's admin says of names."""
+    return HostsFile(Path("/etc/hosts"), clock.monotonic)
+
+
+def system_dns(reactor: Any, clock: Clock, hosts: HostsFile, budget: CacheBudget) -> Dns:
+    """Look-ups by the system's name servers."""
+    resolver = Resolver(resolv="/etc/resolv.conf", timeout=_DNS_TIMEOUTS, reactor=reactor)
+    return Dns(resolver, hosts, clock, reactor, budget)
 
 
 def build_federation_client(frame: Frame, sign: Sign, reachability: Reachable) -> FederationClient:
@@ -23,9 +37,7 @@ def build_federation_client(frame: Frame, sign: Sign, reachability: Reachable) -
     Raises ValueError if a file of `federation_custom_ca_list` holds no certificates.
     """
     federation = frame.config.federation
-    resolver = Resolver(resolv="/etc/resolv.conf", timeout=_DNS_TIMEOUTS, reactor=frame.reactor)
-    hosts = HostsFile(Path("/etc/hosts"), frame.clock.monotonic)
-    dns = Dns(resolver, hosts, frame.clock, frame.reactor, frame.budget)
+    dns = system_dns(frame.reactor, frame.clock, system_hosts(frame.clock), frame.budget)
     connector = Connector(frame.reactor, dns, federation.addresses, ClientTls(federation))
     well_knowns = WellKnowns(connector.connect, frame.clock, frame.reactor, frame.budget)
     client = FederationClient(

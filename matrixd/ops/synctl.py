@@ -1,4 +1,4 @@
-"""`synctl start|stop|restart|status|queue [CONFIG …]`: a server in the background. Exit codes are those of the LSB."""
+"""`synctl start|stop|restart|status|check|queue|room`: a server in the background. Exit codes are those of the LSB."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matrixd.config import ConfigError
-from matrixd.ops import background, queue, room, status
+from matrixd.ops import background, check, queue, room, status
 from matrixd.ops.asking import Refused
 from matrixd.ops.installation import Installation, NotConfigured, find
 from matrixd.util.exit_codes import Action, State
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("synctl", description="Runs matrixd in the background.")
-    verbs = parser.add_subparsers(required=True, metavar="start|stop|restart|status|queue|room")
+    verbs = parser.add_subparsers(required=True, metavar="start|stop|restart|status|check|queue|room")
     for name, verb, help_text in (
         ("start", _start, "start the server; returns when it answers"),
         ("stop", _stop, "stop the server; returns when it has ended"),
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--force", action="store_true", help="kill what has not ended by then")
         if verb is _queue:
             sub.add_argument("--json", action="store_true", help="for programs")
+    check.add_to(verbs)
     room.add_to(verbs)
     return parser
 

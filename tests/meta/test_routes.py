@@ -29,6 +29,7 @@ ALLOWED = {
     ("GET", "/_matrix/client/v3/auth/{authType}/fallback/web"): "the fallback page of a stage (prose)",
     ("POST", "/_matrix/client/v3/auth/{authType}/fallback/web"): "the form on the fallback page",
     ("GET", "/metrics"): "asked by Prometheus",
+    ("GET", "/_matrix/client/unstable/org.matrixd.check/seen"): "`synctl check` asks it through reverse proxies",
     ("GET", "/_matrix/key/v2/server/{keyId}"): "older servers name a key",
     ("POST", "/_matrix/federation/v1/3pid/onbind"): "what identity servers send instead of PUT",
     ("PUT", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}"): "the trailing slash is optional (prose)",

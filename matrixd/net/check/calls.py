@@ -88,7 +88,7 @@ class Calls:
         except TurnError as error:
             self._notes.failure("turn", where, f"It gives no relay: {error}.", _cure(uri, error))
         else:
-            self._tell(uri, where, address, made)
+            self.tell(where, address, made)
 
     def _tell_unreachable(self, uri: TurnUri, where: str, attempt: "_Attempt", error: RemoteError) -> None:
         if error.kind is not FailureKind.TLS:
@@ -103,7 +103,8 @@ class Calls:
             else f"{certificate.describe(now_s)} {certificate.cure(uri.host, now_s)} coturn's are `cert` and `pkey`.",
         )  # fmt: skip
 
-    def _tell(self, uri: TurnUri, where: str, address: str, made: Allocation) -> None:
+    def tell(self, where: str, address: str, made: Allocation) -> None:
+        """What an allocation by the server at `address` shows."""
         relay = made.relayed
         if not made.needs_credentials:
             self._notes.failure(

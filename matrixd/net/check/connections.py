@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from matrixd.net.addresses import is_address, is_allowed
+from matrixd.net.addresses import is_address
 from matrixd.net.check.certificates import RENEW, Certificate
 from matrixd.net.check.fetching import Fetched
 from matrixd.net.check.report import Notes
@@ -107,18 +107,14 @@ class Connections:
             return
         if self._subject.own is None:
             return
-        others = "is allowed here by `ip_range_whitelist`, so" if self._is_allowed(address) else "so"
         self._notes.warning(
             "private_address", address,
-            f"This is an address of this machine or of a private network: {others} servers elsewhere cannot come here, "
-            "and by default refuse to.",
+            "This is an address of this machine or of a private network: servers elsewhere cannot come here, and by "
+            "default refuse to.",
             f"Let the DNS name the public address of {place.host}: for a server at home, that of the router, which has "
             f"to pass on TCP port {place.port}. Nothing is to be done in a closed network, or if only this machine's "
             "resolver says so.",
         )  # fmt: skip
-
-    def _is_allowed(self, address: str) -> bool:
-        return is_allowed(self._tools.config.addresses, address)
 
     async def _try_address(self, route: Route, place: Place, address: str) -> None:
         where = f"{bracketed(address)}:{place.port}"

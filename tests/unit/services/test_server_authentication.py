@@ -91,7 +91,8 @@ def test_of_several_signatures_one_key_has_to_be_known() -> None:
         ([b"Bearer abc"], "must be signed"),
         ([b"X-Matrix origin=remote"], "'key' is missing"),
         ([_signed(destination="another")], "another server"),
-        ([_signed(origin="test")], "itself"),
+        ([_signed(SECOND, origin="test")], "no current key ed25519:b"),
+        ([_signed(body=b"{}", origin="test")], "not that of this request"),
         ([_signed(), _signed(origin="other")], "not all of one"),
         ([_signed()] * 9, "more than 8"),
         ([_signed(SECOND)], "no current key ed25519:b"),
@@ -103,6 +104,13 @@ def test_who_is_not_let_in(headers: Sequence[bytes], says: str) -> None:
     refusal = Door().refusal(headers)
     assert (refusal.status, refusal.errcode) == (401, "M_UNAUTHORIZED")
     assert says in refusal.error
+
+
+def test_the_server_itself_is_known_and_not_let_in() -> None:
+    for door in (Door(), Door(whitelist=frozenset({"friend"}))):
+        refusal = door.refusal([_signed(origin="test")])
+        assert (refusal.status, refusal.errcode) == (403, "M_FORBIDDEN")
+        assert "itself" in refusal.error
 
 
 def test_another_request_with_the_same_header_is_refused() -> None:
