@@ -38,12 +38,24 @@ def of_keys(tx: Transaction, room_nid: int, key_nids: Collection[int]) -> dict[i
     return found
 
 
-def member_keys(tx: Transaction, room_nid: int, server_name: str) -> dict[int, str]:
-    """The users of a server that the room's timeline ever had a membership of: number of the key -> user ID."""
+def member_keys(tx: Transaction, room_nid: int, server_name: str) -> set[int]:
+    """The numbers of the member keys, of a server's users, that the room's timeline ever held."""
+    return _of_server(tx, server_name, "key_nid IN (SELECT key_nid FROM room_state WHERE room_nid = ?)", room_nid)
+
+
+def member_keys_in_sets(tx: Transaction, state_nids: Collection[int], server_name: str) -> set[int]:
+    """The same of what some state sets have in another way than the timeline."""
+    if not state_nids:
+        return set()
+    condition, parameter = tx.among("state_nid", sorted(state_nids))
+    entries = f"key_nid IN (SELECT key_nid FROM state_set_entries WHERE {condition})"
+    return _of_server(tx, server_name, entries, parameter)
+
+
+def _of_server(tx: Transaction, server_name: str, condition: str, parameter: object) -> set[int]:
     # No server name has a wildcard of LIKE in it; that LIKE may ignore case is undone below.
     rows = tx.all(
-        "SELECT key_nid, state_key FROM state_keys WHERE type = 'm.room.member' AND state_key LIKE ?"
-        " AND key_nid IN (SELECT key_nid FROM room_state WHERE room_nid = ?)",
-        (f"@%:{server_name}", room_nid),
+        f"SELECT key_nid, state_key FROM state_keys WHERE type = 'm.room.member' AND state_key LIKE ? AND {condition}",
+        (f"@%:{server_name}", parameter),
     )
-    return {key_nid: user_id for key_nid, user_id in rows if user_id.partition(":")[2] == server_name}
+    return {key_nid for key_nid, user_id in rows if user_id.partition(":")[2] == server_name}

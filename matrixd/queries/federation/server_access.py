@@ -11,7 +11,6 @@ from matrixd.core.event import Event
 from matrixd.core.visibility import HistoryVisibility, ServerStandpoint, history_visibility, server_may_see
 from matrixd.queries import event_details
 from matrixd.storage import event_state, events, room_servers, room_state, rooms, state_history
-from matrixd.storage.event_state import EventState
 from matrixd.storage.rooms import Room
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
@@ -59,18 +58,17 @@ def visible(tx: Transaction, access: ServerAccess, found: Sequence[StoredEvent])
 
     Of an event whose place in the history is not known only members of the room may know, and only if it is state.
     """
-    states = {nid: state for nid, state in event_state.befores(tx, found).items() if state is not None}
-    visibilities = _visibilities(tx, access.room.room_nid, states)
+    visibilities = _visibilities(tx, access.room.room_nid, found)
     allowed: set[int] = set()
     doubtful: list[StoredEvent] = []
     for stored in found:
-        if stored.event_nid not in states:
+        if stored.is_outlier:
             allowed |= {stored.event_nid} if access.is_in and stored.event.is_state else set()
         elif access.is_in and visibilities[stored.event_nid] in _OPEN_TO_MEMBERS:
             allowed.add(stored.event_nid)
         else:
             doubtful.append(stored)
-    return allowed | _seen_by_members(tx, access, doubtful, states, visibilities)
+    return allowed | _seen_by_members(tx, access, doubtful, visibilities)
 
 
 def as_seen(
@@ -90,22 +88,23 @@ def as_seen(
 
 
 class _Past:
-    """What some keys of a room held in any of some states."""
+    """What some keys of a room held before each of some events, of which the state before is known."""
 
-    def __init__(
-        self, tx: Transaction, room_nid: int, key_nids: Collection[int], states: Iterable[EventState]
-    ) -> None:
+    def __init__(self, tx: Transaction, room_nid: int, key_nids: Collection[int], found: Iterable[StoredEvent]) -> None:
         self._held = state_history.of_keys(tx, room_nid, key_nids)
-        beside = {nid for state in states for key in key_nids if (nid := state.entries.get(key)) is not None}
-        self._beside = events.by_nids(tx, beside)
+        sets = _sets_of(found)
+        self._in_sets = event_state.held_in_sets(tx, sets, key_nids) if sets else {}
+        self._events = events.by_nids(tx, {nid for held in self._in_sets.values() for nid in held.values()})
 
-    def event_in(self, state: EventState, key_nid: int) -> Event | None:
-        """The event that holds a key in a state."""
-        if key_nid in state.entries:
-            event_nid = state.entries[key_nid]
-            return None if event_nid is None else self._beside[event_nid].event
+    def event_before(self, stored: StoredEvent, key_nid: int) -> Event | None:
+        """The event that held a key before an event."""
+        if stored.state_nid is not None:
+            event_nid = self._in_sets[stored.state_nid].get(key_nid)
+            return None if event_nid is None else self._events[event_nid].event
+        if stored.pos is None:
+            return None
         held = self._held.get(key_nid, ())
-        return next((item.stored.event for item in reversed(held) if item.is_at(state.base_pos)), None)
+        return next((item.stored.event for item in reversed(held) if item.is_at(stored.pos - 1)), None)
 
     def last_join(self) -> int:
         """The position of the last join among what the timeline held; 0 without any."""
@@ -115,35 +114,40 @@ class _Past:
         return max(joins, default=0)
 
 
-def _visibilities(
-    tx: Transaction, room_nid: int, states: Mapping[int, EventState]
-) -> dict[int, HistoryVisibility]:
-    """The visibility in each of some states, which are named by events' numbers."""
+def _sets_of(found: Iterable[StoredEvent]) -> set[int]:
+    return {stored.state_nid for stored in found if stored.state_nid is not None}
+
+
+def _visibilities(tx: Transaction, room_nid: int, found: Sequence[StoredEvent]) -> dict[int, HistoryVisibility]:
+    """The visibility before each of some events, by their numbers."""
     key_nid = event_state.find_key_nids(tx, [VISIBILITY_KEY]).get(VISIBILITY_KEY)
     if key_nid is None:
-        return dict.fromkeys(states, HistoryVisibility.SHARED)
-    past = _Past(tx, room_nid, [key_nid], states.values())
-    return {nid: history_visibility(past.event_in(state, key_nid)) for nid, state in states.items()}
+        return {stored.event_nid: HistoryVisibility.SHARED for stored in found}
+    past = _Past(tx, room_nid, [key_nid], found)
+    return {stored.event_nid: history_visibility(past.event_before(stored, key_nid)) for stored in found}
 
 
 def _seen_by_members(
     tx: Transaction,
     access: ServerAccess,
     doubtful: Sequence[StoredEvent],
-    states: Mapping[int, EventState],
     visibilities: Mapping[int, HistoryVisibility],
 ) -> set[int]:
     """Those of some events that the server may see for what its users were at the time."""
     if not doubtful:
         return set()
-    keys = _member_keys(tx, access, [states[stored.event_nid] for stored in doubtful])
-    past = _Past(tx, access.room.room_nid, keys, (states[stored.event_nid] for stored in doubtful))
+    room_nid, server_name = access.room.room_nid, access.server_name
+    keys = {
+        *state_history.member_keys(tx, room_nid, server_name),
+        *state_history.member_keys_in_sets(tx, _sets_of(doubtful), server_name),
+    }
+    past = _Past(tx, room_nid, keys, doubtful)
     last_join = past.last_join()
     allowed = set()
     for stored in doubtful:
-        members = (past.event_in(states[stored.event_nid], key) for key in keys)
+        members = (past.event_before(stored, key) for key in keys)
         standpoint = ServerStandpoint(
-            access.server_name,
+            server_name,
             visibilities[stored.event_nid],
             {event.membership or "leave" for event in members if event is not None},
             access.is_in or (stored.pos is not None and last_join > stored.pos),
@@ -151,13 +155,3 @@ def _seen_by_members(
         if server_may_see(stored.event, standpoint):
             allowed.add(stored.event_nid)
     return allowed
-
-
-def _member_keys(tx: Transaction, access: ServerAccess, states: Iterable[EventState]) -> set[int]:
-    """The numbers of the member keys of the server's users that the timeline or one of some states has."""
-    found = set(state_history.member_keys(tx, access.room.room_nid, access.server_name))
-    beside = {key_nid for state in states for key_nid in state.entries} - found
-    for key_nid, (event_type, state_key) in event_state.keys_of(tx, beside).items() if beside else ():
-        if event_type == "m.room.member" and state_key.partition(":")[2] == access.server_name:
-            found.add(key_nid)
-    return found
