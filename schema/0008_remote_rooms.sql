@@ -56,6 +56,10 @@ CREATE TABLE remote_join_state (
     PRIMARY KEY (room_nid, key_nid)
 ) STRICT, WITHOUT ROWID;
 
+-- the position in the events stream at which the last members of a room became known that was joined through another
+-- server; 0 where all were known when the room was joined
+ALTER TABLE rooms ADD COLUMN filled_pos INTEGER NOT NULL DEFAULT 0;
+
 -- view_remote_joins: rooms that are joined through other servers, or were within the last week, and how far that came.
 CREATE VIEW view_remote_joins AS
 SELECT room_id, user_id, state, resident, tries, next_try_ts, error, created_ts, changed_ts FROM remote_joins;

@@ -16,6 +16,7 @@ R = TypeVar("R")
 
 _STREAM_OF: Mapping[type, Stream] = {
     rows.EventRow: Stream.EVENTS,
+    rows.RoomFilled: Stream.EVENTS,
     rows.ReceiptRow: Stream.RECEIPTS,
     rows.AccountDataRow: Stream.ACCOUNT_DATA,
     rows.PushRulesRow: Stream.PUSH_RULES,

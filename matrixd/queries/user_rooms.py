@@ -15,7 +15,7 @@ from matrixd.storage import room_members, rooms
 from matrixd.storage.database import Database
 from matrixd.storage.room_members import Member
 from matrixd.storage.rooms import Room
-from matrixd.storage.rows import EventRow, RoomForgotten
+from matrixd.storage.rows import EventRow, RoomFilled, RoomForgotten
 from matrixd.storage.transaction import Transaction
 from matrixd.util.lru import CacheBudget
 from matrixd.util.single_flight import SingleFlight
@@ -43,7 +43,9 @@ class Watched:
 class LiveRoom(Watched):
     """A room that is in somebody's index, or that somebody who is not in it looks into: such wait on the room."""
 
-    __slots__ = ("__weakref__", "invited_count", "joined_count", "last_pos", "room_id", "room_nid", "watchers")
+    __slots__ = (
+        "__weakref__", "filled_pos", "invited_count", "joined_count", "last_pos", "room_id", "room_nid", "watchers",
+    )
 
     def __init__(self, room: Room) -> None:
         super().__init__()
@@ -53,6 +55,8 @@ class LiveRoom(Watched):
         self.last_pos = room.last_pos
         self.joined_count = room.joined_count
         self.invited_count = room.invited_count
+        #: Position at which the last members of a room became known that was joined through another server.
+        self.filled_pos = room.filled_pos
         self.watchers: WeakSet[UserRooms] = WeakSet()
 
 
@@ -110,6 +114,7 @@ class UserRoomsIndex:
         self._missed: dict[int, list[EventRow]] = {}
         feed.subscribe(EventRow, self._on_event)
         feed.subscribe(RoomForgotten, self._on_forgotten)
+        feed.subscribe(RoomFilled, self._on_filled)
 
     async def get(self, user_nid: int) -> UserRooms:
         """The index of a user."""
@@ -202,6 +207,12 @@ class UserRoomsIndex:
             live, membership, row.pos, event_nid, sender_nid, False, since
         )
         live.watchers.add(index)
+
+    def _on_filled(self, row: RoomFilled) -> None:
+        live = self._live.get(row.room_nid)
+        if live is not None:
+            live.filled_pos = row.pos
+            live.joined_count, live.invited_count = row.joined_count, row.invited_count
 
     def _on_forgotten(self, row: RoomForgotten) -> None:
         index = self._users.get(row.user_nid)

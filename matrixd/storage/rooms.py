@@ -8,7 +8,7 @@ from matrixd.storage.transaction import Transaction
 
 _COLUMNS = (
     "room_nid, room_id, version, extremities, depth, last_pos, bump_pos, unread, joined_count, invited_count,"
-    " published, blocked, state_completeness"
+    " published, blocked, state_completeness, filled_pos"
 )
 
 
@@ -31,6 +31,8 @@ class Room:
     blocked: bool
     #: 'full', or 'partial' while a faster join is filling.
     state_completeness: str = "full"
+    #: Position at which the last members became known, 0 where that was when the room was joined.
+    filled_pos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,10 @@ class RoomEnd:
 
 
 def _room(row: tuple[object, ...]) -> Room:
-    (nid, room_id, version, extremities, depth, last, bump, unread, joined, invited, published, blocked, state) = row
+    (nid, room_id, version, extremities, depth, last, bump, unread, joined, invited, published, blocked, *state) = row
     return Room(
         nid, room_id, version, tuple(json.loads(extremities)), depth, last, bump, unread, joined, invited,  # type: ignore[arg-type]
-        bool(published), bool(blocked), str(state),
+        bool(published), bool(blocked), *state,  # type: ignore[arg-type]
     )
 
 
@@ -129,9 +131,12 @@ def set_version(tx: Transaction, room_nid: int, version: str) -> None:
     tx.execute("UPDATE rooms SET version = ? WHERE room_nid = ?", (version, room_nid))
 
 
-def set_completeness(tx: Transaction, room_nid: int, completeness: str) -> None:
+def set_completeness(tx: Transaction, room_nid: int, completeness: str, filled_pos: int = 0) -> None:
     """Note whether all of the room's state is here: 'full', or 'partial' while a faster join is filling."""
-    tx.execute("UPDATE rooms SET state_completeness = ? WHERE room_nid = ?", (completeness, room_nid))
+    tx.execute(
+        "UPDATE rooms SET state_completeness = ?, filled_pos = ? WHERE room_nid = ?",
+        (completeness, filled_pos, room_nid),
+    )
 
 
 def set_counts(tx: Transaction, room_nid: int, joined_count: int, invited_count: int) -> None:

@@ -89,10 +89,13 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class RoomFilled:
-    """Of a room that was joined through another server all members are known now. Without a stream and a position."""
+    """Of a room that was joined through another server all members are known now. Stream: events."""
 
+    pos: int
     room_nid: int
     room_id: str
+    joined_count: int
+    invited_count: int
 
 
 @dataclass(frozen=True, slots=True)

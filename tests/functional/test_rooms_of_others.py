@@ -120,9 +120,17 @@ def test_joining_and_talking(
     assert "m.room.name" in types_in(shown, "state")
     assert shown["timeline"]["limited"] is True
     assert members_in(shown, "timeline") == {alice.user_id}
+    told = members_in(shown)
     alice.say(room.room_id, "hello")
     eventually(lambda: [pdu["content"].get("body") for pdu in remote.pdus()] == ["hello"])
     wanted = {alice.user_id, remote.user("rita"), remote.user("rob")}
+    count = shown["summary"]["m.joined_member_count"]
+    deadline = time.monotonic() + 20
+    while count != 3 or not {remote.user("rita"), remote.user("rob")} <= told:
+        assert time.monotonic() < deadline, "the members are not told"
+        shown = room_in(alice.sync(timeout_ms=1000), room.room_id)
+        told |= members_in(shown)
+        count = shown.get("summary", {}).get("m.joined_member_count", count)
     eventually(lambda: joined(alice, room.room_id) == wanted)
 
 

@@ -20,7 +20,7 @@ class RoomNews:
     """What is new in a room that the user is in."""
 
     entry: RoomEntry
-    #: The user was not in the room as of the token, or wants all state: everything is new.
+    #: The user was not in the room as of the token, did not get all of its state, or wants it: everything is new.
     whole: bool
     #: The user came into the room since the token (with a first sync: into all of them).
     newly_joined: bool
@@ -76,7 +76,8 @@ class News:
             account_data = changes.rooms.get(room_nid, ())
             if is_new and request.since is not None:
                 account_data = await self._account_data.of_room(request.user_nid, room_nid)
-            whole = is_new or request.full_state
+            # That the last members became known is no event of the timeline.
+            whole = is_new or request.full_state or entry.room.filled_pos > request.after
             has_events = entry.room.last_pos > request.after
             if has_events or whole or account_data or room_nid in receipts or room_nid in typing:
                 found.append(

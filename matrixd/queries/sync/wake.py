@@ -11,6 +11,7 @@ from matrixd.storage.rows import (
     PresenceRow,
     PushRulesRow,
     ReceiptRow,
+    RoomFilled,
     ToDeviceRow,
     TypingRow,
 )
@@ -30,6 +31,8 @@ class Wake:
             if isinstance(row, EventRow):
                 rooms.add(row.room_nid)
                 users.update(member.user_nid for member in row.members)
+            elif isinstance(row, RoomFilled):
+                rooms.add(row.room_nid)
             elif isinstance(row, ReceiptRow) and row.type == "m.read.private":
                 users.add(row.user_nid)
             elif isinstance(row, (ReceiptRow, TypingRow)):

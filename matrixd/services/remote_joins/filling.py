@@ -125,10 +125,12 @@ class _Fill:
         joined = room_members.joined_ids(tx, room_nid)
         remote: Mapping[str, int] = Counter(domain_of(user_id) for user_id in joined if not self._is_local(user_id))
         room_servers.replace(tx, room_nid, remote)
-        rooms.set_counts(tx, room_nid, len(joined), room_members.count(tx, room_nid, "invite"))
-        rooms.set_completeness(tx, room_nid, "full")
+        invited = room_members.count(tx, room_nid, "invite")
+        rooms.set_counts(tx, room_nid, len(joined), invited)
+        pos = tx.next_id("events")
+        rooms.set_completeness(tx, room_nid, "full", pos)
         remote_joins.move(tx, self._room_id, State.COMPLETE.value, now_ms)
-        tx.announce(RoomFilled(room_nid, self._room_id))
+        tx.announce(RoomFilled(pos, room_nid, self._room_id, len(joined), invited))
 
 
 def _added(place: Place, spans: list[Span], pos: int) -> Span | None:
