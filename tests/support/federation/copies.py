@@ -37,6 +37,8 @@ class StoredMark:
     verdict: str | None
     depth: int
     membership: str | None = None
+    #: What it redacts.
+    redacts: str | None = None
 
     @property
     def is_accepted(self) -> bool:
@@ -60,6 +62,13 @@ class Copy:
         event_id = self.state.get(("m.room.member", user_id))
         return (self.events[event_id].membership or "leave") if event_id else "leave"
 
+    def has_settled(self, mark: StoredMark) -> bool:
+        """Whether the event is in the timeline, or is left out of it for good."""
+        if mark.verdict == "waiting":
+            target = self.events.get(mark.redacts or "")
+            return target is not None and not target.is_accepted
+        return mark.is_accepted or mark.verdict == "soft_failed"
+
     def accepted(self) -> frozenset[str]:
         """The IDs of the timeline's events."""
         return frozenset(event_id for event_id, mark in self.events.items() if mark.is_accepted)
@@ -79,15 +88,16 @@ def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozen
     """Which of the ``wanted`` events, and of those that some server accepted, another one has not stored for good.
 
     An event that one server accepted must be stored by all, accepted or soft-failed there: a soft failure is one
-    server's view of when it heard of an event, so others may rightly differ. ``known_before`` are events that not
-    all need to have: what was said before they joined.
+    server's view of when it heard of an event, so others may rightly differ. A redaction of an event that was
+    soft-failed has nothing to do and waits. ``known_before`` are events that not all need to have: what was said
+    before they joined.
     """
     found = []
     accepted = frozenset().union(*(copy.accepted() for copy in copies))
     for event_id in sorted((accepted | wanted) - known_before):
         for copy in copies:
             mark = copy.events.get(event_id)
-            if mark is None or not (mark.is_accepted or mark.verdict == "soft_failed"):
+            if mark is None or not copy.has_settled(mark):
                 found.append(f"{copy.server_name} has {_described(event_id, copies)} as {mark}")
     return found
 
@@ -161,8 +171,9 @@ def _copy(tx: Transaction, server_name: str, room_id: str) -> Copy:
 
 def _mark(row: tuple[Any, ...]) -> tuple[str, StoredMark]:
     event_id, event_type, sender, state_key, pos, verdict, depth, text = row
-    membership = json.loads(text)["content"].get("membership")
-    return event_id, StoredMark(event_type, sender, state_key, pos, verdict, depth, membership)
+    pdu = json.loads(text)
+    membership, redacts = pdu["content"].get("membership"), pdu["content"].get("redacts", pdu.get("redacts"))
+    return event_id, StoredMark(event_type, sender, state_key, pos, verdict, depth, membership, redacts)
 
 
 def _read(place: DatabasePlace, function: Callable[[Transaction], Copy]) -> Copy:

@@ -36,6 +36,15 @@ def test_a_soft_failed_event_is_there_and_a_rejected_one_or_an_outlier_is_not() 
     assert len(differences([here, _copy(THERE, {"$a": _mark(None)})])) == 1
 
 
+def test_a_redaction_waits_for_what_it_redacts_and_only_for_that() -> None:
+    here = _copy(HERE, {"$r": _mark(), "$a": _mark()})
+    waiting = StoredMark("m.room.redaction", "@alice:here", None, None, "waiting", 7, None, "$a")
+    assert differences([here, _copy(THERE, {"$r": waiting, "$a": _mark(None, "soft_failed")})]) == []
+    assert len(differences([here, _copy(THERE, {"$r": waiting, "$a": _mark()})])) == 1
+    # The event that it redacts is missing, too.
+    assert len(differences([here, _copy(THERE, {"$r": waiting})])) == 2
+
+
 def test_what_must_be_there_may_be_nowhere() -> None:
     copies = [_copy(HERE, {}), _copy(THERE, {})]
     assert missing(copies, frozenset(["$lost"])) == ["here has $lost as None", "there has $lost as None"]
