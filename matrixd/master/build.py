@@ -150,7 +150,8 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     )
     serve_sync(frame, reads, user_data.presence)
     serve_old_sync(frame, reads, user_data.presence)
-    serve_room_reads(frame, reads, remote_reads.jumps, build_backfill(frame, heads, federation))
+    graphs = build_backfill(frame, heads, lanes, federation)
+    serve_room_reads(frame, reads, remote_reads.jumps, graphs.backfill)
     serve_spaces(frame, rooms.aliases, remote_reads.directories.hierarchy)
     versions = Versions(config.rooms.default_room_version, frame.capabilities, accounts.capabilities)
     frame.serve("client", versions.routes())
@@ -158,7 +159,8 @@ def build(config: Config, reactor: Any, engine: Engine) -> Master:
     serve_check(frame)
     serve_federation(frame, federation, heads, lanes, user_data, reads.erased_users, remote_rooms.inviting)
     metrics = serve_metrics(
-        frame, lambda: persister.waiting, federation.sending.metrics, FederationClientMetrics(federation.client)
+        frame, lambda: persister.waiting, federation.sending.metrics, FederationClientMetrics(federation.client),
+        graphs.metrics,
     )
     return Master(frame, accounts, user_data, _dispatchers(frame, accounts, metrics))
 

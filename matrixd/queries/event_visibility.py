@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeGuard, TypeVar
 
 from matrixd.core.event import Event
+from matrixd.core.merge_event import MERGE_EVENT
 from matrixd.core.streams import MAX_POSITION
 from matrixd.core.visibility import (
     HistoryVisibility,
@@ -54,12 +55,17 @@ class Viewer:
     erased: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def ignores(self, event: Event) -> bool:
-        """Whether the viewer does not want the event: state is shown whoever set it, and one's own events are."""
+        """Whether the viewer does not want the event: state is shown whoever set it, and one's own events are.
+
+        Nobody wants an event that only joins the ends of the room.
+        """
+        if event.type == MERGE_EVENT and not event.is_state:
+            return True
         return event.sender in self.ignored and not event.is_state and event.sender != self.user_id
 
     def hears(self, event: Event) -> bool:
         """Whether somebody else, whom the viewer does not ignore, said something."""
-        return not event.is_state and event.sender != self.user_id and event.sender not in self.ignored
+        return not event.is_state and event.sender != self.user_id and not self.ignores(event)
 
 
 class _Steps(Generic[T]):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from matrixd.core.event import Event
 from matrixd.core.identifiers import fits, is_event_id
+from matrixd.core.merge_event import MERGE_EVENT
 from matrixd.core.power import PowerLevels
 from matrixd.core.push.conditions import RoomContext
 from matrixd.core.push.evaluation import CompiledRuleset
@@ -76,6 +77,8 @@ class EventEffects:
 
     def notify(self, head: RoomHead, event: Event, audience: Audience) -> tuple[bool, tuple[tuple[str, int, int], ...]]:
         """Whether an event notifies by default, and for whom it is different: (user ID, notify delta, highlight)."""
+        if event.type == MERGE_EVENT:
+            return False, ()
         create = event if event.type == "m.room.create" else head.state(("m.room.create", ""))
         assert create is not None, "every room has been created"
         context = RoomContext(

@@ -32,6 +32,8 @@ _COMMON_KEYS = (
     ("m.room.encryption", ""),
     POLICY_KEY,
 )
+#: Events whose state is remembered to be the current one.
+_MAX_SAME_STATE = 500
 #: A head that holds more state than this forgets the members it was asked for.
 _MAX_ENTRIES = 20_000
 
@@ -41,8 +43,8 @@ class RoomHead:
 
     __slots__ = (
         "_drained", "_is_local", "_state", "blocked", "broken", "depth", "extremities", "holders", "in_flight",
-        "invited_count", "is_partial", "joined_count", "local_joined", "room_id", "servers", "stored_pos", "unread",
-        "version",
+        "invited_count", "is_partial", "joined_count", "local_joined", "room_id", "same_state", "servers", "stored_pos",
+        "unread", "version",
     )
 
     def __init__(self, room_id: str, version: RoomVersion, is_local: Callable[[str], bool]) -> None:
@@ -67,6 +69,9 @@ class RoomHead:
         self.broken = False
         #: The other servers that have joined members in the room, with how many.
         self.servers: dict[str, int] = {}
+        #: IDs of events after which the state is the current one, oldest first: what goes on from them is no fork of
+        #: the state. As many as are remembered.
+        self.same_state: dict[str, None] = {}
         #: Not all of the room's state is here yet (a faster join).
         self.is_partial = False
         self._drained: list[Deferred[None]] = []
@@ -113,6 +118,7 @@ class RoomHead:
         self.extremities = extremities
         self.depth = event.depth
         self.unread = unread
+        self._note_state(event, is_new=event.is_state)
         if event.is_state:
             if event.type == "m.room.member" and event.state_key is not None:
                 self._count(event.state_key, event.membership or "leave")
@@ -124,8 +130,13 @@ class RoomHead:
         unread: int,
         extremities: tuple[Event, ...],
         changes: Mapping[StateKey, Event | None],
+        *,
+        is_fork: bool = False,
     ) -> None:
-        """Make an event of another server the newest of the timeline, with what it changes of the current state."""
+        """Make an event of another server the newest of the timeline, with what it changes of the current state.
+
+        `is_fork`: the state before it was not the current one.
+        """
         for key, now in changes.items():
             if key[0] == "m.room.member":
                 self._count(key[1], (now.membership or "leave") if now is not None else "leave")
@@ -133,6 +144,18 @@ class RoomHead:
         self.extremities = extremities
         self.depth = max(extremity.depth for extremity in extremities)
         self.unread = unread
+        if changes or not (is_fork or event.is_state):
+            self._note_state(event, is_new=bool(changes))
+
+    def _note_state(self, event: Event, *, is_new: bool) -> None:
+        """The state after an event is the current one; or, with several ends, may be, if it changed (`is_new`)."""
+        if is_new:
+            self.same_state = {}
+            if len(self.extremities) > 1:
+                return
+        self.same_state[event.event_id] = None
+        if len(self.same_state) > _MAX_SAME_STATE:
+            del self.same_state[next(iter(self.same_state))]
 
     def landed(self) -> None:
         """A unit of events was stored, or has failed."""
@@ -160,6 +183,7 @@ class RoomHead:
         return Checkpoint(
             self.extremities, self.depth, self.unread, self.joined_count, self.invited_count,
             None if self.local_joined is None else set(self.local_joined), dict(self._state), dict(self.servers),
+            dict(self.same_state),
         )
 
     def restore(self, checkpoint: "Checkpoint") -> None:
@@ -167,11 +191,11 @@ class RoomHead:
         self.extremities, self.depth, self.unread = checkpoint.extremities, checkpoint.depth, checkpoint.unread
         self.joined_count, self.invited_count = checkpoint.joined_count, checkpoint.invited_count
         self.local_joined, self._state = checkpoint.local_joined, checkpoint.state
-        self.servers = checkpoint.servers
+        self.servers, self.same_state = checkpoint.servers, checkpoint.same_state
 
     def size(self) -> int:
         """About how many bytes this holds."""
-        small = len(self.local_joined or ()) + len(self.servers)
+        small = len(self.local_joined or ()) + len(self.servers) + len(self.same_state)
         return _HEAD_BYTES + _ENTRY_BYTES * len(self._state) + 100 * small
 
     def trim(self) -> None:
@@ -211,6 +235,7 @@ class Checkpoint:
     local_joined: set[str] | None
     state: dict[StateKey, Event | None]
     servers: dict[str, int]
+    same_state: dict[str, None]
 
 
 class UnknownRoom(Exception):
@@ -283,6 +308,10 @@ class RoomHeads:
         except UnknownRoom:
             return None
 
+    def in_memory(self, room_id: str) -> RoomHead | None:
+        """The head of a room, if it is at hand."""
+        return self._find(room_id)
+
     async def local_joined(self, head: RoomHead) -> set[str]:
         """The joined users of this server."""
         if head.local_joined is None:
@@ -329,6 +358,8 @@ class RoomHeads:
         room, ends, state, servers = found
         head = RoomHead(room_id, ROOM_VERSIONS[room.version], self._is_local)
         head.extremities = ends
+        if len(ends) == 1:
+            head.same_state[ends[0].event_id] = None
         head.depth = room.depth
         head.unread = room.unread
         head.joined_count = room.joined_count
