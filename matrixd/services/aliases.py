@@ -16,12 +16,13 @@ from matrixd.core.identifiers import (
 )
 from matrixd.core.power import PowerLevels
 from matrixd.queries.authentication import Requester
+from matrixd.queries.federation.directory import servers_in
 from matrixd.services import canonical_aliases
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.services.room_lanes import Draft, RoomLanes
 from matrixd.services.room_rules import RoomRules
 from matrixd.services.suspension import refuse_suspended
-from matrixd.storage import room_aliases, room_servers, rooms, users
+from matrixd.storage import room_aliases, rooms, users
 from matrixd.storage.database import Database
 from matrixd.storage.room_aliases import Alias
 from matrixd.storage.transaction import Transaction
@@ -29,8 +30,6 @@ from matrixd.util.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-#: Servers that are named for the room of an alias, those with the most members first.
-MAX_SERVERS = 50
 _CANONICAL = (canonical_aliases.TYPE, "")
 
 
@@ -94,9 +93,8 @@ class Aliases:
         if self._others is not None and domain_of(alias) != self._server_name:
             return await self._others.locate(alias)
         found = await self.look_up(alias)
-        members = await self._database.read(room_servers.of_room, found.room_nid)
-        others = sorted(members, key=lambda name: (-members[name], name))
-        return Located(found.room_id, [self._server_name, *others][:MAX_SERVERS])
+        servers = await self._database.read(servers_in, found.room_nid, self._server_name)
+        return Located(found.room_id, servers)
 
     async def look_up(self, alias: str) -> Alias:
         """The room of an alias of this server. Raises M_INVALID_PARAM, M_NOT_FOUND."""
