@@ -21,7 +21,7 @@ from matrixd.services.persister import PendingEvent, PendingMove, Persister, Roo
 from matrixd.services.policy_servers import PolicyServers
 from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.auth_events import check_by_auth_events
-from matrixd.services.receiving.decision import Acceptance, Apartness, Known, Move, decide
+from matrixd.services.receiving.decision import MAX_EXTREMITIES, Acceptance, Apartness, Known, Move, decide
 from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.storage import events, rooms, timeline_gaps
@@ -100,7 +100,7 @@ class Placing:
         if not head.is_resident:
             raise NotInRoom(event.room_id)
         policy = self._policies.of(head)
-        if head.is_partial or not _is_end(head, event) or (policy is not None and not policy.recommends(event)):
+        if head.is_partial or _ends_with(head, event) is None or (policy is not None and not policy.recommends(event)):
             return None
         self._heads.hold(head)
         try:
@@ -118,11 +118,12 @@ class Placing:
         # From here on nothing waits.
         if head.broken or head.missing(loaded) or self._heads.turns.is_taken(event.room_id):
             return None
-        if not _is_end(head, event) or not _is_allowed(head, event, keys, received.signed_by):
+        ends = _ends_with(head, event)
+        if ends is None or not _is_allowed(head, event, keys, received.signed_by):
             return None
         self._persister.check_capacity()
         changes = {event.key: event} if event.is_state else {}
-        pending = self._advance(head, received, event, audience, (event,), changes, ())
+        pending = self._advance(head, received, event, audience, ends, changes, ())
         return self._persister.submit([head], [pending])
 
     async def checked_by_policy(self, received: Received) -> Received:
@@ -200,7 +201,10 @@ class Placing:
         related = relation(event)
         notifies, deltas = self._effects.notify(head, event, audience)
         in_thread = related is not None and related.rel_type == THREAD
-        head.advance_received(event, head.unread + (notifies and not in_thread), extremities, changes)
+        is_fork = found is not None and found.before is not None
+        head.advance_received(
+            event, head.unread + (notifies and not in_thread), extremities, changes, is_fork=is_fork
+        )
         if found is not None and found.redaction is not None:
             head.replace(found.redaction.redacted)
         return PendingEvent(
@@ -247,11 +251,22 @@ class Placing:
         self._resolved.put(room_id, outcomes, size)
 
 
-def _is_end(head: RoomHead, event: Event) -> bool:
-    """Whether an event refers to all that the room's newest end consists of, and to nothing else."""
-    return len(event.prev_events) == len(head.extremities) and set(event.prev_events) == {
-        extremity.event_id for extremity in head.extremities
-    }
+def _ends_with(head: RoomHead, event: Event) -> tuple[Event, ...] | None:
+    """The room's forward extremities with an event, if the state before it is sure to be the current one, and the
+    current state after it to be that with the event; else None.
+
+    So it is if the event refers to all that the room's newest end consists of, and to nothing else. And so it is for a
+    message if all that it refers to, and all other ends, have the current state: servers that talk at the same time
+    fork a room all the time, but not its state.
+    """
+    rest = tuple(end for end in head.extremities if end.event_id not in event.prev_events)
+    if not rest and len(set(event.prev_events)) == len(head.extremities):
+        return (event,)
+    same = head.same_state
+    is_same = all(event_id in same for event_id in (*event.prev_events, *(end.event_id for end in rest)))
+    if event.is_state or not is_same or not event.prev_events or len(rest) >= MAX_EXTREMITIES:
+        return None
+    return (*rest, event)
 
 
 def _is_allowed(head: RoomHead, event: Event, keys: Collection[StateKey], signed_by: frozenset[str]) -> bool:
