@@ -5,7 +5,6 @@ from typing import Any
 
 from matrixd import __version__
 from matrixd.config import Config
-from matrixd.config.media import TurnConfig
 from matrixd.core.errors import MatrixError
 from matrixd.http.admin.check import CheckPage
 from matrixd.master.federation_client import system_dns, system_hosts
@@ -50,23 +49,24 @@ def _own(config: Config, clock: Clock) -> OwnServer:
         {key.key_id: key.verify_key.to_base64() for key in signing_keys(config)},
         config.keys.key_refresh_interval_ms,
         [server.server_name for server in config.keys.trusted_key_servers if server.server_name != name],
-        _turn(config.turn, clock, f"@matrixd-check:{name}"),
+        _turn(config, clock),
     )
 
 
-def _turn(config: TurnConfig, clock: Clock, user_id: str) -> TurnAccess | None:
+def _turn(config: Config, clock: Clock) -> TurnAccess | None:
     """What a user of this server would get; None if there is nothing to get."""
+    given = config.turn
     turn = Turn(
         clock,
-        config.uris,
-        config.shared_secret,
-        config.username,
-        config.password,
-        config.user_lifetime_ms,
-        config.allow_guests,
+        given.uris,
+        given.shared_secret,
+        given.username,
+        given.password,
+        given.user_lifetime_ms,
+        given.allow_guests,
     )
     try:
-        found = turn.credentials(user_id, is_guest=False)
+        found = turn.credentials(f"@matrixd-check:{config.server.server_name}", is_guest=False)
     except MatrixError:
         return None
     return TurnAccess(found.uris, found.username, found.password)

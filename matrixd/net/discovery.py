@@ -103,7 +103,10 @@ def _explicit(server_name: str, address: ServerAddress, steps: list[Step]) -> Ro
     literal = is_address(address.host)
     if not literal and address.port is None:
         return None
-    place = Place(address.host, address.port or DEFAULT_PORT)
+    place = Place(address.host, DEFAULT_PORT if address.port is None else address.port)
+    if not 0 < place.port < 65536:
+        # The grammar of server names has all numbers of five digits.
+        raise RemoteError(server_name, FailureKind.DNS, f"{place.host}: there is no port {place.port}")
     host = bracketed(address.host)
     header = host if address.port is None else f"{host}:{address.port}"
     kind = StepKind.LITERAL if literal else StepKind.PORT

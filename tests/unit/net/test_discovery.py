@@ -140,6 +140,13 @@ def test_what_is_no_server_name(net: Net, name: str) -> None:
     assert failure(net, discovery(net).find(name)).kind is FailureKind.DNS
 
 
+@pytest.mark.parametrize("name", ["c.example:99999", "1.2.3.4:0", "a.example"])
+def test_a_port_that_does_not_exist(net: Net, name: str) -> None:
+    error = failure(net, discovery(net, Files({"a.example": "c.example:65536"})).find(name))
+    assert error.kind is FailureKind.DNS
+    assert "there is no port" in error.error
+
+
 def test_a_way_that_led_nowhere_is_doubted(net: Net) -> None:
     files = Files({})
     finding = discovery(net, files)
