@@ -69,16 +69,20 @@ def nids_and_types(tx: Transaction, event_ids: Collection[str]) -> dict[str, tup
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-def keys_of(tx: Transaction, room_nid: int, event_ids: Collection[str]) -> dict[int, int]:
-    """The stored state events among some of a room: number of the key -> of the event. Rejected ones are left out."""
+def keys_of(tx: Transaction, room_nid: int, event_ids: Collection[str]) -> dict[int, int | None]:
+    """The stored state events among some of a room: number of the key -> of the event, None for a rejected one."""
     condition, parameter = tx.among("event_id", list(event_ids))
-    return dict(
-        tx.all(
-            f"SELECT key_nid, event_nid FROM events WHERE {condition} AND room_nid = ? AND key_nid IS NOT NULL"
-            " AND coalesce(verdict, '') <> 'rejected'",
-            (parameter, room_nid),
-        )
+    rows = tx.all(
+        f"SELECT key_nid, event_nid, verdict FROM events WHERE {condition} AND room_nid = ? AND key_nid IS NOT NULL",
+        (parameter, room_nid),
     )
+    found: dict[int, int | None] = {}
+    for key_nid, event_nid, verdict in rows:
+        if verdict != "rejected":
+            found[key_nid] = event_nid
+        else:
+            found.setdefault(key_nid, None)
+    return found
 
 
 def without_type(tx: Transaction, event_nids: Collection[int], event_type: str) -> list[int]:

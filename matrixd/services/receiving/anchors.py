@@ -137,10 +137,13 @@ def _store(
 
 
 def state_of(tx: Transaction, room_nid: int, at: int, state_ids: Collection[str]) -> EventState:
-    """The state that consists of some stored events, as a difference to the timeline's state after a position."""
+    """The state that consists of some stored events, as a difference to the timeline's state after a position.
+
+    In the place of rejected events, which no honest server names, the timeline's stay.
+    """
     held: dict[int, int | None] = room_state.key_events(tx, room_nid, at)
     wanted = events.keys_of(tx, room_nid, state_ids)
-    entries: dict[int, int | None] = {key: nid for key, nid in wanted.items() if held.get(key) != nid}
+    entries: dict[int, int | None] = {key: nid for key, nid in wanted.items() if nid not in (None, held.get(key))}
     entries.update((key, None) for key in held if key not in wanted)
     return event_state.timeline(room_nid, at).with_entries(entries)
 

@@ -77,7 +77,7 @@ class PduChecks:
             try:
                 event = _read(version, room_id, pdu)
             except InvalidEvent as error:
-                event_id = _id_of(version, pdu)
+                event_id = id_of(version, pdu)
                 if event_id is not None:
                     checked.refused[event_id] = f"{error}."
                 continue
@@ -106,7 +106,7 @@ def _read(version: RoomVersion, room_id: str | None, pdu: Any) -> Event:
     return event
 
 
-def _id_of(version: RoomVersion, pdu: Any) -> str | None:
+def id_of(version: RoomVersion, pdu: Any) -> str | None:
     """The ID of what could not be read as an event, for the answer."""
     if not isinstance(pdu, dict):
         return None

@@ -23,7 +23,7 @@ from matrixd.services.receiving.anchors import Anchors, NoAnchor
 from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing
 from matrixd.services.receiving.decision import AuthEventsUnknown, PrevEventsMissing
 from matrixd.services.receiving.ordering import by_prev_events
-from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks
+from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks, id_of
 from matrixd.services.receiving.placing import NotInRoom, Placed, Placing, Received
 from matrixd.services.receiving.remote_history import RemoteHistory
 from matrixd.services.receiving.stored_apart import Apart
@@ -107,6 +107,12 @@ class Receiver:
                 results[event.event_id] = None if is_taken else "This server is not in the room."
         await self._settle(following, results)
         return results
+
+    async def refuse(self, room_id: str, pdus: Sequence[Any], error: str) -> dict[str, str | None]:
+        """What `receive` answers for events of which none is taken."""
+        version = await self._database.read(_version, room_id)
+        found = () if version is None else (id_of(version, pdu) for pdu in pdus)
+        return {event_id: error for event_id in found if event_id is not None}
 
     async def _settle(
         self, following: list[tuple[Received, Deferred[list[EventRow]]]], results: dict[str, str | None]

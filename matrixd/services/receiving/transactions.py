@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from matrixd.core.errors import MatrixError
-from matrixd.core.identifiers import is_event_id, is_room_id
+from matrixd.core.identifiers import is_room_id
 from matrixd.queries.server_acls import ServerAcls
 from matrixd.services.receiving.edus import Edus
 from matrixd.services.receiving.receiver import Receiver
@@ -68,8 +68,9 @@ class Transactions:
         try:
             await self._acls.check(room_id, origin)
         except MatrixError as error:
-            return {pdu["event_id"]: {"error": error.error} for pdu in pdus if is_event_id(pdu.get("event_id"))}
-        taken = await self._receiver.receive(origin, room_id, pdus)
+            taken = await self._receiver.refuse(room_id, pdus, error.error)
+        else:
+            taken = await self._receiver.receive(origin, room_id, pdus)
         return {event_id: {} if error is None else {"error": error} for event_id, error in taken.items()}
 
 
