@@ -26,7 +26,7 @@ from tests.support.database import DatabasePlace, OpenDatabase
 _FORKS = 7
 _FIRST = 20
 _CHUNK = 500
-_BRANCH = 3
+_CACHE_BYTES = 2**28
 _LEVELS = ("m.room.power_levels", "")
 _TOPIC = ("m.room.topic", "")
 State = dict[tuple[str, str], Event]
@@ -50,7 +50,7 @@ def main() -> None:
 def _measure(db: OpenDatabase, size: int) -> list[tuple[str, str, list[float]]]:
     servers = [OtherServer.named(name) for name in (OURS, *(f"server{n}.example.org" for n in range(20)))]
     large = LargeRoom(f"room{size}", servers, size)
-    room = ForkedRoom(db, large.events[:_FIRST])
+    room = ForkedRoom(db, large.events[:_FIRST], _CACHE_BYTES)
     for start in range(_FIRST, len(large.events), _CHUNK):
         room.run(_follow(room, large.events[start : start + _CHUNK]))
     samples = [sample for number in range(_FORKS) for sample in _fork(room, large, number)]

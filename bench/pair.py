@@ -51,7 +51,8 @@ async def wait_for_event(connection: Connection, reader: User, room_id: str, eve
 
 async def messages_at(connection: Connection, reader: User, room_id: str) -> int:
     """How many messages the reader's server has of a room."""
-    found, start = 0, None
+    found: int = 0
+    start: str | None = None
     while True:
         page = await ask_json(connection, reader.page(room_id, start))
         found += sum(each["type"] == "m.room.message" for each in page["chunk"])

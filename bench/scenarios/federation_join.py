@@ -76,8 +76,9 @@ async def run_real(subject: Subject) -> list[Figure]:
 
 async def _elsewhere(subject: Subject) -> Elsewhere:
     site = subject.site
-    if isinstance(site.shared.get(Elsewhere), Elsewhere):
-        return site.shared[Elsewhere]
+    known = site.shared.get(Elsewhere)
+    if isinstance(known, Elsewhere):
+        return known
     files = site.federation("resident")
     sizes = ",".join(map(str, subject.scale.remote_rooms))
     command = site.tool("bench.resident", str(files.certificate), str(files.key), sizes)

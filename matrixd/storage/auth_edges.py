@@ -12,6 +12,13 @@ from matrixd.storage.transaction import Transaction
 
 #: Naming events that are looked at at once.
 _CHUNK = 1_000
+#: Naming events of one event that are read first, the newest of them; each further time it is twice as many. All
+#: members name the power levels that they came by, while the first that the state holds is the answer.
+_PAGE = 32
+#: Events whose naming events are read by one statement.
+_EVENTS = 50
+#: Beyond every number.
+_END = 2**62
 
 
 def insert(tx: Transaction, edges: Iterable[tuple[int, int]]) -> None:
@@ -39,15 +46,24 @@ class _Climb:
         #: What each event that was reached names, of what the climb came by.
         self._came_from: dict[int, list[int]] = {}
         self._found: set[int] = set()
+        #: Events that were reached: of what names them, all from this number on was read.
+        self._unread: dict[int, int] = {}
 
     def run(self, event_nids: Collection[int]) -> set[int]:
         level = list(dict.fromkeys(event_nids))
         seen = set(level)
-        while level:
+        page = _PAGE
+        while True:
             for start in range(0, len(level), _CHUNK):
                 self._look_at([nid for nid in level[start : start + _CHUNK] if self._is_open(nid)])
-            level = self._naming([nid for nid in level if nid not in self._found and self._is_open(nid)], seen)
-        return self._found & set(event_nids)
+            self._unread.update((nid, _END) for nid in level)
+            self._unread = {
+                nid: end for nid, end in self._unread.items() if nid not in self._found and self._is_open(nid)
+            }
+            if not self._unread:
+                return self._found & set(event_nids)
+            level = self._naming(page, seen)
+            page *= 2
 
     def _is_open(self, nid: int) -> bool:
         """Whether it matters what becomes of an event: something that it names is not decided yet."""
@@ -67,12 +83,14 @@ class _Climb:
                 self._found.add(current)
                 stack += self._came_from.get(current, ())
 
-    def _naming(self, event_nids: list[int], seen: set[int]) -> list[int]:
+    def _naming(self, page: int, seen: set[int]) -> list[int]:
         following = []
-        for start in range(0, len(event_nids), _CHUNK):
-            condition, parameter = self._tx.among("auth_nid", event_nids[start : start + _CHUNK])
-            rows = self._tx.all(f"SELECT auth_nid, event_nid FROM event_auth WHERE {condition}", (parameter,))
-            for auth_nid, event_nid in rows:
+        for auth_nid, event_nids in self._read(page).items():
+            if len(event_nids) < page:
+                del self._unread[auth_nid]
+            else:
+                self._unread[auth_nid] = min(event_nids)
+            for event_nid in event_nids:
                 self._came_from.setdefault(event_nid, []).append(auth_nid)
                 if event_nid in self._found:
                     self._find(auth_nid)
@@ -80,6 +98,21 @@ class _Climb:
                     seen.add(event_nid)
                     following.append(event_nid)
         return following
+
+    def _read(self, page: int) -> dict[int, list[int]]:
+        """The next events that name each of those reached, the newest first."""
+        found: dict[int, list[int]] = {nid: [] for nid in self._unread}
+        asked = list(self._unread.items())
+        for start in range(0, len(asked), _EVENTS):
+            some = asked[start : start + _EVENTS]
+            parameters = [value for nid, end in some for value in (nid, end, page)]
+            for auth_nid, event_nid in self._tx.all(" UNION ALL ".join([_NEXT] * len(some)), parameters):
+                found[auth_nid].append(event_nid)
+        return found
+
+
+_NEXT = """SELECT * FROM (SELECT auth_nid, event_nid FROM event_auth WHERE auth_nid = ? AND event_nid < ?
+    ORDER BY event_nid DESC LIMIT ?) AS named"""
 
 
 def _held(tx: Transaction, event_nids: list[int], state: EventState, conflicted: frozenset[int]) -> list[int]:

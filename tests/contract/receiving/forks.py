@@ -37,9 +37,9 @@ class _NoRulesets:
 class ForkedRoom:
     """A room that begins with some events in a line, and gets others in the way that events of other servers come."""
 
-    def __init__(self, db: OpenDatabase, beginning: Iterable[Event]) -> None:
+    def __init__(self, db: OpenDatabase, beginning: Iterable[Event], cache_bytes: int = 2**24) -> None:
         self.db = db
-        budget = CacheBudget(2**24)
+        budget = CacheBudget(cache_bytes)
         self.heads = RoomHeads(db.database, budget, lambda user_id: user_id.endswith(":" + OURS))
         self.persister = Persister(db.database, FakeClock())
         self.effects = EventEffects(OURS, self.heads, _NoRulesets())

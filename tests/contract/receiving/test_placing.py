@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from matrixd.core.versions import ROOM_VERSIONS
+from matrixd.storage import auth_edges
 from tests.contract.receiving.forks import ForkedRoom
 from tests.support.database import OpenDatabase
 from tests.unit.core.stateres.random_rooms import Move, Server, any_order, beginning, build
@@ -47,3 +48,16 @@ def test_the_state_is_that_of_the_algorithm(db: OpenDatabase, version: str, seed
     for event_id, state in oracle.after.items():
         assert room.verdict(event_id) != "rejected"
         assert room.after(event_id) == {key: event.event_id for key, event in state.items()}
+
+
+@pytest.mark.parametrize("seed", range(10, 13))
+@pytest.mark.parametrize("version", ["2", "12"])
+def test_it_is_that_however_little_is_read_at_once(
+    db: OpenDatabase, version: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth_edges, "_PAGE", 1)
+    monkeypatch.setattr(auth_edges, "_EVENTS", 2)
+    monkeypatch.setattr(auth_edges, "_CHUNK", 2)
+    oracle, room = delivered(db, version, seed)
+    expected = {key: event.event_id for key, event in oracle.state_of(room.extremities()).items()}
+    assert room.current() == expected
