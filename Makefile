@@ -27,7 +27,7 @@ run: $(VENV)/.installed data/homeserver.yaml
 
 test: prepare lint unit interop
 
-prepare: $(VENV)/.test-installed postgresql
+prepare: $(VENV)/.test-installed postgresql coturn
 
 lint: $(VENV)/.test-installed
 	$(SAY) 'ruff: style'
@@ -79,10 +79,15 @@ $(VENV)/.test-installed: $(VENV)/.installed
 
 # A PostgreSQL server for the tests. They start one of their own; none that runs already is touched.
 
-.PHONY: postgresql debian-package
+.PHONY: postgresql coturn debian-package
 postgresql:
 	@$(BIN)/python -c 'from tests.support.postgres import program_directory; program_directory()' >/dev/null 2>&1 || \
 	    $(MAKE) --no-print-directory debian-package PACKAGE=postgresql WHY='the tests need a PostgreSQL server'
+
+# A TURN server; the tests start one of their own.
+coturn:
+	@$(BIN)/python -c 'from tests.support.coturn import program; program()' >/dev/null 2>&1 || \
+	    $(MAKE) --no-print-directory debian-package PACKAGE=coturn WHY='the tests need a TURN server'
 
 debian-package:
 	@if ! command -v apt-get >/dev/null; then \

@@ -135,11 +135,12 @@ class Exchange:
             answer.callback(message)
 
     def _fail(self, error: TurnError) -> None:
-        self._lost = error
+        # What came first is the reason of what follows.
+        self._lost = self._lost or error
         if self._waiting is not None:
             answer = self._waiting[1]
             self._waiting = None
-            answer.errback(error)
+            answer.errback(self._lost)
 
 
 class DatagramExchange(DatagramProtocol, Exchange):

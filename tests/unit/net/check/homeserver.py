@@ -17,10 +17,10 @@ from matrixd.core.request_signing import authorization, parse_authorization
 from matrixd.core.server_keys import published_keys
 from matrixd.core.signing import SigningKey
 from matrixd.net.check.check import Check
-from matrixd.net.check.clients import FORGED, SEEN
+from matrixd.net.check.clients import SEEN
 from matrixd.net.check.report import Report, Result, State
-from matrixd.net.check.subject import OwnServer, Subject, TurnAccess
-from matrixd.net.check.tools import make_tools
+from matrixd.net.check.subject import OwnServer, Subject
+from matrixd.net.check.tools import Tools, make_tools
 from matrixd.net.connector import Connector
 from matrixd.net.dns import Dns
 from matrixd.net.hosts_file import HostsFile
@@ -134,6 +134,18 @@ class Looking:
 
     def report(self) -> Report:
         """What is found."""
+
+        async def run() -> Report:
+            subject = Subject(self.name, self.own, None if self.sign_with is None else self._sign)
+            return await Check(self._tools(), subject, patience_s=self.patience_s).run()
+
+        return self.net.run(run())
+
+    def tools(self) -> Tools:
+        """What a check works with."""
+        return self.net.call(self._tools)
+
+    def _tools(self) -> Tools:
         net = self.net
 
         def connect(reactor: Any, dns: Dns, rules: AddressRules, tls: ClientTls) -> Connector:
@@ -142,25 +154,18 @@ class Looking:
             return moved
 
         def dns(hosts: HostsFile, budget: Any) -> Dns:
-            return Dns(
-                Resolver(servers=[net.name_server], timeout=(1,), reactor=net.reactor),
-                hosts, SystemClock(), net.reactor, budget,
-            )  # fmt: skip
+            resolver = Resolver(servers=[net.name_server], timeout=(1,), reactor=net.reactor)
+            return Dns(resolver, hosts, SystemClock(), net.reactor, budget)
 
-        async def run() -> Report:
-            tools = make_tools(
-                config(net.authority, **self.changes),
-                net.reactor,
-                SystemClock(),
-                HostsFile(net.hosts, time.monotonic),
-                dns,
-                is_own=self.own is not None,
-                make_connector=connect,
-            )
-            subject = Subject(self.name, self.own, None if self.sign_with is None else self._sign)
-            return await Check(tools, subject, patience_s=self.patience_s).run()
-
-        return net.run(run())
+        return make_tools(
+            config(net.authority, **self.changes),
+            net.reactor,
+            SystemClock(),
+            HostsFile(net.hosts, time.monotonic),
+            dns,
+            is_own=self.own is not None,
+            make_connector=connect,
+        )
 
     def _sign(self, destination: str, method: str, target: str, body: bytes | None) -> Sequence[bytes]:
         assert self.sign_with is not None
@@ -189,10 +194,6 @@ def own_server(port: int, **changes: Any) -> OwnServer:
     return OwnServer(**{**values, **changes})
 
 
-def turn(*uris: str, username: str = "u", password: str = "p") -> TurnAccess:
-    return TurnAccess(uris, username, password)
-
-
 def found(report: Report, check: str) -> Result:
     """The one result of this name; the worst, if there are several."""
     states = [State.FAILURE, State.WARNING, State.OK, State.SKIPPED]
@@ -205,5 +206,3 @@ def wrong(report: Report) -> list[str]:
     """The names of what failed."""
     return [result.check for result in report.results if result.state is State.FAILURE]
 
-
-__all__ = ["FORGED", "SEEN"]

@@ -16,6 +16,7 @@ from matrixd.config.federation import PRIVATE_RANGES, AddressRules
 from matrixd.core.server_keys import published_keys
 from matrixd.net import connector
 from matrixd.net.check import fetching
+from matrixd.net.check.clients import FORGED, SEEN
 from matrixd.net.check.connections import Tried, Unreachable, tell_unreachable
 from matrixd.net.check.report import Notes, Section, State
 from matrixd.net.check.subject import Subject
@@ -24,13 +25,11 @@ from tests.unit.net.check.certificates import long_lived, self_signed, with_inte
 from tests.unit.net.check.homeserver import (
     CLIENT_WELL_KNOWN,
     CORS,
-    FORGED,
     HOUR_MS,
     KEY,
     KEYS,
     NAME,
     OURS,
-    SEEN,
     VERSION,
     VERSIONS,
     WELL_KNOWN,
@@ -47,6 +46,10 @@ from tests.unit.net.check.homeserver import (
     wrong,
 )
 from tests.unit.net.loopback import Asked, Net, Peer, answer
+
+
+def _without_intermediate(net: Net) -> Certificate:
+    return with_intermediate(net.hosts.parent, net.authority, is_sent=False)
 
 
 @pytest.fixture
@@ -217,7 +220,7 @@ def test_the_time_is_bounded(net: Net, silent_port: int) -> None:
         (lambda net: net.authority.issue("other.example"), "is for other.example, not for a.example", "SRV record"),
         (lambda net: Authority("Somebody").issue(NAME), "issuer is not known", "the whole chain"),
         (lambda net: self_signed(net.hosts.parent), "signed by itself", "public authorities"),
-        (lambda net: with_intermediate(net.hosts.parent, net.authority, is_sent=False), "issuer is not known", "fullchain.pem"),
+        (lambda net: _without_intermediate(net), "issuer is not known", "fullchain.pem"),
     ],
 )
 def test_certificates_that_others_refuse(net: Net, certificate: object, says: str, cure: str) -> None:
