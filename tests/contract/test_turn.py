@@ -20,7 +20,7 @@ from tests.support.authority import Authority, Certificate
 from tests.support.coturn import Coturn, CoturnMissing
 from tests.support.server import free_port
 from tests.unit.net.check.homeserver import Looking
-from tests.unit.net.loopback import Net
+from tests.unit.net.loopback import Net, Peer
 
 StartCoturn = Callable[..., Coturn]
 
@@ -157,7 +157,12 @@ def test_uris_of_no_use(net: Net, uri: str, says: str) -> None:
 
 
 def test_something_else_on_the_port(net: Net) -> None:
-    server = net.serve(lambda peer: peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "localhost")
+    def handle(peer: Peer) -> None:
+        peer.connection.recv(100)
+        peer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        peer.connection.recv(100)
+
+    server = net.serve(handle, "localhost")
     result = only(look(net, access("any", f"turns:localhost:{server.port}")))
     assert result.state is State.FAILURE
     assert "correct `turn_uris`" in (result.cure or "")
@@ -176,7 +181,8 @@ def test_the_relayed_address_must_be_one_that_others_reach(
 ) -> None:
     notes = Notes(Section.CALLS)
     made = Allocation(Endpoint(relayed, 50000), None, 600, None, True, True)
-    Calls(Looking(net, {}).tools(), access("any", "turn:turn.example"), notes).tell("turn:turn.example", "8.8.8.8", made)
+    uri = "turn:turn.example"
+    Calls(Looking(net, {}).tools(), access("any", uri), notes).tell(uri, "8.8.8.8", made)
     result = only(notes.results)
     assert result.state is state
     assert says in result.text + (result.cure or "")
