@@ -90,7 +90,7 @@ def load_context(
     last = None if access.last_pos is None else events.last_place(tx, room_nid, access.last_pos)
     before = events.page(tx, room_nid, (place[0], place[1] - 1), None, True, limit // 2)
     after = events.page(tx, room_nid, place, last, False, limit - limit // 2)
-    history = widened(tx, viewer, access, found.history, before)
+    history = widened(tx, viewer, access, found.history, [*before, *after])
     shown_before, shown_after = (
         [stored for stored in side if history.may_see(stored) and event_filter.matches(stored.event)]
         for side in (before, after)

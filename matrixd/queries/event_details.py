@@ -82,6 +82,8 @@ def load(
         children.load(shown)
     everything = [*shown, *children.shown()]
     redactions = _redactions(tx, everything)
+    for room_nid, history in histories.items():
+        history.learn(tx, (item for item in (*everything, *redactions.values()) if item.room_nid == room_nid))
     return Details(
         {
             nid: (before, histories[before.room_nid].allows(before))

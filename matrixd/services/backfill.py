@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as NotYet
+from twisted.internet.task import deferLater
 
 from matrixd.core.versions import ROOM_VERSIONS
 from matrixd.net.errors import RemoteError
@@ -37,9 +38,12 @@ _MAX_SERVERS = 5
 _CONCURRENT = 4
 #: Nobody waits again for a room of which nothing was to be had so short a time ago.
 _PAUSE_S = 30.0
+#: How often somebody who waits looks whether all members of a room are known.
+_LOOK_AGAIN_S = 0.25
 #: How long a hole that nobody fills is left alone: doubled with each try, up to a day.
 _FIRST_RETRY_MS = 30_000
 _LAST_RETRY_MS = 24 * 60 * 60 * 1000
+_NOT_WHOLE = "Not all members of the room are known yet."
 #: Rooms whose failures are remembered.
 _MAX_PAUSED = 10_000
 
@@ -83,14 +87,23 @@ class Backfill:
         False as well after `within_s` seconds: it goes on, and may be here when the next page is asked for.
         """
         now = self._clock.monotonic()
-        if self._paused.get(room_id, now) > now:
+        if self._paused.get(room_id, now) > now or not await self._is_whole(room_id, now + within_s):
             return False
+        left = now + within_s - self._clock.monotonic()
         try:
-            filled: Filled = await self.fill(room_id, gaps, ON_PAGING).addTimeout(within_s, self._timer)
+            filled: Filled = await self.fill(room_id, gaps, ON_PAGING).addTimeout(left, self._timer)
         except NotYet:
             logger.info("the history of %s was not to be had in %s s", room_id, within_s)
             return False
         return filled.count > 0
+
+    async def _is_whole(self, room_id: str, until: float) -> bool:
+        """Wait for all members of a room to be known, which takes a moment after joining it: history needs them."""
+        while (head := await self._heads.find(room_id)) is not None and head.is_partial:
+            if self._clock.monotonic() + _LOOK_AGAIN_S >= until:
+                return False
+            await deferLater(self._timer, _LOOK_AGAIN_S)
+        return True
 
     def fill(self, room_id: str, gaps: Sequence[Gap], next_try_ts: int) -> "Deferred[Filled]":
         """Fetch up to CHUNK events before some holes.
@@ -108,7 +121,7 @@ class Backfill:
             self._places.release()
         if filled.count:
             self._paused.pop(room_id, None)
-        else:
+        elif filled.problem != _NOT_WHOLE:
             self._pause(room_id)
             await self._database.write(_note_failure, gaps, self._clock.now_ms(), filled.problem)
         return filled
@@ -118,7 +131,7 @@ class Backfill:
         if head is None or not head.is_resident:
             return Filled(0, "This server is not in the room.")
         if head.is_partial:
-            return Filled(0, "Not all members of the room are known yet.")
+            return Filled(0, _NOT_WHOLE)
         wanted = list(dict.fromkeys(gap.missing_id for gap in gaps))[:_MAX_STARTS]
         problem = "There is no other server in the room."
         for server in _servers(head, wanted):
