@@ -21,15 +21,17 @@ class OutsideRooms:
     async def receive(self, origin: str, event: Event) -> bool:
         """Whether the event takes back an invite, or refuses a knock, of a user of ours, and was taken.
 
-        The state of the room is not known, so who may do that is not either: it is believed of the server whose user
-        had sent the invite, and of the event's own sender for a knock, whoever that is.
+        The state of the room is not known, so who may do that is not either. It is believed of the server whose user
+        had sent the invite, and of who names the invite, or the knock, among its auth events: to know that, one has to
+        be in the room.
         """
         if event.membership not in ("leave", "ban") or event.state_key is None or not self._is_local(event.state_key):
             return False
         standing = await self._database.read(_standing, event.room_id, event.state_key)
         if standing is None or event.sender_domain != origin:
             return False
-        if standing.event.membership == "invite" and standing.event.sender_domain != origin:
+        is_inviter = standing.event.membership == "invite" and standing.event.sender_domain == origin
+        if not is_inviter and standing.event.event_id not in event.auth_events:
             return False
         await self._out_of_band.store(event)
         return True
