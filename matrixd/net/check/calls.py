@@ -160,7 +160,7 @@ class _Attempt:
     async def _connect(self) -> StreamExchange:
         uri, reactor = self._uri, self._tools.reactor
         ready: Deferred[None] = Deferred()
-        factory: Any = Factory.forProtocol(lambda: StreamExchange(reactor, ready))
+        factory: Any = Factory.forProtocol(lambda: StreamExchange(reactor, ready if uri.is_tls else None))
         factory.noisy = False
         if uri.is_tls:
             self.handshake = self._tools.tls.handshake(uri.host, verify=True)
