@@ -205,8 +205,11 @@ class Receiver:
         await self._take_all(received.origin, checked, except_id=event.event_id)
 
     async def _take_all(self, origin: str, checked: CheckedPdus, except_id: str) -> None:
+        if not checked.events:
+            return
+        past = await self._database.read(_past, checked.events[0].room_id, checked.events)
         for found in by_prev_events(checked.events):
-            if found.event_id == except_id:
+            if found.event_id == except_id or found.event_id in past:
                 continue
             received = Received(found, checked.signed_by[found.event_id], origin)
             place = functools.partial(self._place, received, may_ask=False)
@@ -245,6 +248,23 @@ def _keep(tx: Transaction, event: Event, retry_ts: int, error: str) -> None:
         return
     nids = stored_apart.store(tx, room_nid, [Apart(event)])
     timeline_gaps.open_all(tx, [(room_nid, prev, nids[event.event_id]) for prev in event.prev_events], retry_ts, error)
+
+
+def _past(tx: Transaction, room_id: str, found: Sequence[Event]) -> set[str]:
+    """Those of some events that come before one which is missing in the history of what this server has.
+
+    They are no news: as such they would become ends of the room. Who pages back has them fetched.
+    """
+    room_nid = rooms.nid(tx, room_id)
+    by_id = {event.event_id: event for event in found}
+    past: set[str] = set()
+    waiting = list(timeline_gaps.missing(tx, room_nid, list(by_id))) if room_nid is not None else []
+    while waiting:
+        for prev in by_id[waiting.pop()].prev_events:
+            if prev in by_id and prev not in past:
+                past.add(prev)
+                waiting.append(prev)
+    return past
 
 
 def _version(tx: Transaction, room_id: str) -> RoomVersion | None:

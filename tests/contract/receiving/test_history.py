@@ -23,7 +23,7 @@ from matrixd.storage import events, room_servers, rooms, timeline_gaps
 from matrixd.storage.timeline_gaps import ON_PAGING, Gap
 from matrixd.storage.transaction import Transaction
 from tests.contract.receiving.forks import ForkedRoom
-from tests.contract.receiving.test_bad_events import FAR, NoOutside, World
+from tests.contract.receiving.test_bad_events import FAR, NoOutside, World, forged
 from tests.contract.receiving.test_placing import random_moves
 from tests.support.database import OpenDatabase
 from tests.support.kept import FakeClock
@@ -238,6 +238,30 @@ def test_the_repair_fills_holes_when_they_are_due(db: OpenDatabase) -> None:
     assert len(part.room.extremities()) == 1
 
 
+def test_what_is_before_a_hole_is_no_news(db: OpenDatabase) -> None:
+    part = Part(db, 100)
+    assert part.receive(part.missed[-1]) is None
+    (gap,) = gaps_of(db, part.room.room_id)
+    ends = part.room.extremities()
+    known = {event.event_id: event for event in part.missed}
+    hole = known[gap.missing_id]
+    fork = forged(part.world, prev_events=[hole], depth=hole.depth + 1)
+    last = forged(part.world, prev_events=[fork], depth=hole.depth + 2)
+    told = [*part.missed[: part.missed.index(hole) + 1][-5:], fork]
+
+    async def much(*_arguments: Any) -> Any:
+        return [event.pdu for event in told]
+
+    part.missing_events = much  # type: ignore[method-assign]
+    assert part.receive(last) is None
+    assert part.world.accepted(last)
+    assert set(part.room.extremities()) == {*ends, last.event_id}
+    # Only what is needed for the state before the fork has been placed, as history.
+    for event in told[:-1]:
+        stored = db.read(events.by_id, event.event_id)
+        assert stored is None or (stored.pos is not None and stored.pos < 0)
+
+
 def test_what_could_not_be_placed_is_tried_again(db: OpenDatabase) -> None:
     part = Part(db, 80)
     part.stateless.add(FAR)
@@ -284,3 +308,13 @@ def test_a_page_waits_no_longer_than_it_may(db: OpenDatabase) -> None:
     asked = len(part.asked)
     assert not part.room.run(part.backfiller.for_page(part.room.room_id, gaps, 5.0))
     assert len(part.asked) == asked
+
+
+@pytest.mark.parametrize("missed", [2, 51, 52, 53])
+def test_an_end_that_is_none_any_more_goes(db: OpenDatabase, missed: int) -> None:
+    part = Part(db, missed)
+    last = part.missed[-1]
+    assert part.receive(last) is None
+    while part.lacking():
+        assert part.fill().count
+    assert part.room.extremities() == [last.event_id]
