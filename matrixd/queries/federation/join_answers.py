@@ -17,6 +17,8 @@ from matrixd.storage.database import Database
 from matrixd.storage.event_state import EventState
 from matrixd.storage.transaction import Transaction
 
+#: Members fewer than these are told in any case: to ask for them later costs more than to read them now.
+MANY_MEMBERS = 50
 #: Members by whom a room without a name is known. https://spec.matrix.org/v1.19/client-server-api/#mroommember
 _HEROES = 5
 _NAMES = (("m.room.name", ""), ("m.room.canonical_alias", ""))
@@ -31,7 +33,7 @@ class JoinAnswers:
         self._erased_users = erased_users
 
     async def of(self, join: Event, *, omit_members: bool) -> bytes:
-        """The answer about a join that was accepted: JSON. With `omit_members`, without most members."""
+        """The answer about a join that was accepted: JSON. With `omit_members`, without most of many members."""
         erased = tuple(self._erased_users.positions)
         return await self._database.read(_answer, self._server_name, join, omit_members, erased)
 
@@ -41,7 +43,9 @@ def _answer(tx: Transaction, server_name: str, join: Event, omit_members: bool, 
     before = None if stored is None else event_state.before(tx, stored)
     if stored is None or before is None:
         raise MatrixError(404, "M_NOT_FOUND", "The room's state at the join is not known here.")
-    nids = _without_members(tx, before, join) if omit_members else before.all_nids(tx)
+    everything = before.all_nids(tx)
+    omit_members = omit_members and _members(tx, everything) >= MANY_MEMBERS
+    nids = _without_members(tx, before, join, everything) if omit_members else everything
     state = {text.event_id: text for text in event_json.by_nids(tx, nids)}
     own = list(event_json.by_nids(tx, [stored.event_nid]))
     chain = chain_of(tx, stored.room_nid, [*state.values(), *own], state)
@@ -61,9 +65,12 @@ def _answer(tx: Transaction, server_name: str, join: Event, omit_members: bool, 
     return b"{" + b",".join(parts) + b"}"
 
 
-def _without_members(tx: Transaction, before: EventState, join: Event) -> list[int]:
+def _members(tx: Transaction, nids: Collection[int]) -> int:
+    return len(nids) - len(events.without_type(tx, nids, "m.room.member"))
+
+
+def _without_members(tx: Transaction, before: EventState, join: Event, nids: Collection[int]) -> list[int]:
     """The state but for members, with those by whom a nameless room is known."""
-    nids = before.all_nids(tx)
     kept = events.without_type(tx, nids, "m.room.member")
     if before.of_keys(tx, _NAMES):
         return kept
