@@ -17,7 +17,7 @@ StateKey = tuple[str, str]
 #: Differences that are named.
 _TOLD = 20
 _EVENTS = """
-    SELECT e.event_id, e.type, u.user_id, k.state_key, e.pos, e.verdict, e.depth, e.json FROM events e
+    SELECT e.event_id, e.type, u.user_id, k.state_key, e.pos, e.verdict, e.depth, e.redacted_by, e.json FROM events e
     JOIN rooms r ON r.room_nid = e.room_nid JOIN users u ON u.user_nid = e.sender_nid
     LEFT JOIN state_keys k ON k.key_nid = e.key_nid WHERE r.room_id = ?"""
 _STATE = """
@@ -39,6 +39,7 @@ class StoredMark:
     membership: str | None = None
     #: What it redacts.
     redacts: str | None = None
+    is_redacted: bool = False
 
     @property
     def is_accepted(self) -> bool:
@@ -66,7 +67,7 @@ class Copy:
         """Whether the event is in the timeline, or is left out of it for good."""
         if mark.verdict == "waiting":
             target = self.events.get(mark.redacts or "")
-            return target is not None and not target.is_accepted
+            return target is not None and (target.is_redacted or not target.is_accepted)
         return mark.is_accepted or mark.verdict == "soft_failed"
 
     def accepted(self) -> frozenset[str]:
@@ -88,8 +89,8 @@ def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozen
     """Which of the ``wanted`` events, and of those that some server accepted, another one has not stored for good.
 
     An event that one server accepted must be stored by all, accepted or soft-failed there: a soft failure is one
-    server's view of when it heard of an event, so others may rightly differ. A redaction of an event that was
-    soft-failed has nothing to do and waits. ``known_before`` are events that not all need to have: what was said
+    server's view of when it heard of an event, so others may rightly differ. A redaction that has nothing to
+    do, or has done it to an event that came later, waits. ``known_before`` are events that not all need to have: what was said
     before they joined.
     """
     found = []
@@ -170,10 +171,13 @@ def _copy(tx: Transaction, server_name: str, room_id: str) -> Copy:
 
 
 def _mark(row: tuple[Any, ...]) -> tuple[str, StoredMark]:
-    event_id, event_type, sender, state_key, pos, verdict, depth, text = row
+    event_id, event_type, sender, state_key, pos, verdict, depth, redacted_by, text = row
     pdu = json.loads(text)
     membership, redacts = pdu["content"].get("membership"), pdu["content"].get("redacts", pdu.get("redacts"))
-    return event_id, StoredMark(event_type, sender, state_key, pos, verdict, depth, membership, redacts)
+    mark = StoredMark(
+        event_type, sender, state_key, pos, verdict, depth, membership, redacts, is_redacted=redacted_by is not None
+    )
+    return event_id, mark
 
 
 def _read(place: DatabasePlace, function: Callable[[Transaction], Copy]) -> Copy:
