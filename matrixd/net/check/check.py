@@ -34,7 +34,8 @@ class Check:
         self._patience_s = patience_s
         self._notes = {section: Notes(section) for section in Section}
         self._seen = Seen()
-        self._tried = Tried((), (), False)
+        self._tried = Tried((), ())
+        self._connections: Connections | None = None
 
     async def run(self) -> Report:
         """The report."""
@@ -49,7 +50,11 @@ class Check:
             work.append(self._bounded(Section.SERVER, listeners))
             work.append(self._bounded(Section.OUTSIDE, self._outside()))
             work.append(self._bounded(Section.CALLS, self._calls()))
-        await gatherResults([Deferred.fromCoroutine(each) for each in work], consumeErrors=True)
+        try:
+            await gatherResults([Deferred.fromCoroutine(each) for each in work], consumeErrors=True)
+        finally:
+            if self._connections is not None:
+                self._connections.close()
         tell_unreachable(self._subject, self._tried, self._seen.is_reached, self._notes[Section.CONNECTION])
         results = [*self._given, *(result for section in Section for result in self._notes[section].results)]
         took_ms = self._tools.clock.now_ms() - started_ts
@@ -67,7 +72,15 @@ class Check:
             )  # fmt: skip
 
     async def _federation(self) -> None:
-        route = await find(self._tools, self._subject, self._notes[Section.DISCOVERY])
+        notes = self._notes[Section.DISCOVERY]
+        whitelist = self._tools.config.domain_whitelist
+        if self._subject.own is None and whitelist is not None and self._subject.server_name not in whitelist:
+            notes.warning(
+                "whitelist", self._subject.server_name,
+                "This server talks only to the servers of a list: not to this one.",
+                "Add it to `federation_domain_whitelist` in homeserver.yaml, and restart.",
+            )  # fmt: skip
+        route = await find(self._tools, self._subject, notes)
         api = self._notes[Section.FEDERATION]
         if route is None:
             api.skipped("version", self._subject.server_name, "There is nowhere to ask.")
@@ -77,10 +90,8 @@ class Check:
             self._notes[Section.CONNECTION].skipped(
                 "port_8448", str(DEFAULT_PORT), "Port 8448 is not needed: other servers are sent elsewhere."
             )
-        connections = Connections(self._tools, self._subject, self._notes[Section.CONNECTION], api)
-        self._tried = await connections.try_all(route)
-        for other in self._tried.working[1:]:
-            other.connection.abort_now()
+        self._connections = Connections(self._tools, self._subject, self._notes[Section.CONNECTION], api)
+        self._tried = await self._connections.try_all(route)
         if not self._tried.working:
             api.skipped("keys", self._subject.server_name, "No address leads to a homeserver: nothing more was asked.")
             return

@@ -62,7 +62,7 @@ class Clients:
         base = section.get("base_url") if isinstance(section, dict) else None
         if fetched.answer.status != 200:
             self._notes.warning(
-                "well_known_client", url, f"There is no file ({fetched.told()}): users must know the server's URL.",
+                "well_known_client", url, f"It is not to be had ({fetched.told()}): users must know the server's URL.",
                 self._client_cure(),
             )  # fmt: skip
             return None

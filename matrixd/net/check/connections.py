@@ -44,11 +44,10 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of all addresses. is_public: whether one of them is an address of the public internet."""
+    """What came of all addresses."""
 
     working: Sequence[Working]
     unreachable: Sequence[Unreachable]
-    is_public: bool
 
 
 class Connections:
@@ -61,14 +60,18 @@ class Connections:
         self._api = api
         self._working: list[Working] = []
         self._unreachable: list[Unreachable] = []
-        self._is_public = False
 
     async def try_all(self, route: Route) -> Tried:
         """Try each address of each place."""
         for place in route.places[_MAX_PLACES:]:
             self._notes.skipped("addresses", place.host, f"Only {_MAX_PLACES} places are tried.")
         await _all([self._try_place(route, place) for place in route.places[:_MAX_PLACES]])
-        return Tried(self._working, self._unreachable, self._is_public)
+        return Tried(self._working, self._unreachable)
+
+    def close(self) -> None:
+        """Close the connections that still work."""
+        for working in self._working:
+            working.connection.abort_now()
 
     async def _try_place(self, route: Route, place: Place) -> None:
         try:
@@ -102,10 +105,7 @@ class Connections:
             self._notes.ok("addresses", place.host, f"The name has {_count(addresses)}: {listed}.")
 
     def _tell_address(self, place: Place, address: str) -> None:
-        if not is_private(address):
-            self._is_public = True
-            return
-        if self._subject.own is None:
+        if self._subject.own is None or not is_private(address):
             return
         self._notes.warning(
             "private_address", address,

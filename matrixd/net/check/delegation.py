@@ -70,6 +70,12 @@ def _tell_well_known(subject: Subject, url: str, said: WellKnown, notes: Notes) 
             "Nothing is to be done if the server is reached by an SRV record or on port 8448. Else let the web server "
             f"of {subject.server_name} answer on port 443, with a certificate for that name.",
         )  # fmt: skip
+    elif said.status is not None and said.status >= 500:
+        notes.failure(
+            "well_known", url, f"The web server cannot serve the file: {said.problem}. Other servers do without it.",
+            "If a reverse proxy passes the request on, what it passes it to does not answer: is the homeserver "
+            f"running? nginx: {subject.nginx}",
+        )  # fmt: skip
     else:
         notes.failure(
             "well_known", url, f"The file is of no use{way}: {said.problem}. Other servers do without it.",

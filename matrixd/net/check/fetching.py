@@ -66,7 +66,8 @@ class Fetched:
         """The answer in a few words."""
         content = self.json
         if isinstance(content, dict) and isinstance(content.get("errcode"), str):
-            return printable(f"status {self.answer.status}, {content['errcode']}: {content.get('error', '')}")
+            text = f"status {self.answer.status}, {content['errcode']}: {content.get('error', '')}"
+            return printable(text).rstrip(". ")
         kind = self.answer.header(b"content-type") or "no content type"
         server = self.answer.header(b"server")
         return printable(f"status {self.answer.status}, {kind}" + (f", from {server}" if server else ""))

@@ -115,7 +115,6 @@ def test_the_report_is_json(net: Net) -> None:
         (answer(b"<html>"), "the answer is not JSON"),
         (answer(b'{"server": "x"}'), "no 'm.server'"),
         (answer(b"", "302 Found", Location="http://a.example/"), "it redirects to what is not https"),
-        (page("503 Service Unavailable"), "status 503"),
     ],
 )
 def test_a_well_known_file_of_no_use(net: Net, instead: bytes, says: str) -> None:
@@ -125,6 +124,19 @@ def test_a_well_known_file_of_no_use(net: Net, instead: bytes, says: str) -> Non
     assert result.state is State.FAILURE
     assert says in result.text
     assert '{"m.server": "a.example:443"}' in (result.cure or "")
+
+
+def test_a_well_known_file_that_nobody_serves(net: Net) -> None:
+    homeserver = Homeserver(net)
+    homeserver.instead[WELL_KNOWN] = page("503 Service Unavailable")
+    result = found(Looking(net, everywhere(homeserver)).report(), "well_known")
+    assert result.state is State.FAILURE
+    assert "is the homeserver running?" in (result.cure or "")
+
+
+def test_a_server_that_this_one_does_not_talk_to(net: Net) -> None:
+    looking = Looking(net, everywhere(Homeserver(net)), changes={"domain_whitelist": frozenset({"b.example"})})
+    assert found(looking.report(), "whitelist").state is State.WARNING
 
 
 def test_no_web_server_is_no_failure(net: Net) -> None:
@@ -271,7 +283,7 @@ def test_an_old_version_of_tls(net: Net) -> None:
 
 def test_an_address_that_only_this_machine_cannot_reach() -> None:
     own = Subject(NAME, own_server(8448), None)
-    tried = Tried((), [Unreachable("8.8.8.8:8448", "8.8.8.8", 8448, "the address does not answer")], True)
+    tried = Tried((), [Unreachable("8.8.8.8:8448", "8.8.8.8", 8448, "the address does not answer")])
     blind, seen = Notes(Section.CONNECTION), Notes(Section.CONNECTION)
     tell_unreachable(own, tried, False, blind)
     tell_unreachable(own, tried, True, seen)
