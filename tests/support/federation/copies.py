@@ -89,9 +89,9 @@ def missing(copies: Sequence[Copy], wanted: frozenset[str], known_before: frozen
     """Which of the ``wanted`` events, and of those that some server accepted, another one has not stored for good.
 
     An event that one server accepted must be stored by all, accepted or soft-failed there: a soft failure is one
-    server's view of when it heard of an event, so others may rightly differ. A redaction that has nothing to
-    do, or has done it to an event that came later, waits. ``known_before`` are events that not all need to have: what was said
-    before they joined.
+    server's view of when it heard of an event, so others may rightly differ. A redaction that has nothing to do,
+    or has done it to an event that came later, waits. ``known_before`` are events that not all need to have: what
+    was said before they joined.
     """
     found = []
     accepted = frozenset().union(*(copy.accepted() for copy in copies))
