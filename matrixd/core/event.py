@@ -6,14 +6,15 @@ https://spec.matrix.org/v1.19/client-server-api/#room-event-format and the "Even
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from matrixd.core.event_format import checked_pdu
-from matrixd.core.hashing import event_id_of, room_id_of_create
+from matrixd.core.hashing import event_id_from_hash, event_id_of, room_id_of_create, signed_bytes
 from matrixd.core.redaction import redact
-from matrixd.core.versions import EventFormat, RoomVersion
+from matrixd.core.versions import EventFormat, EventIdFormat, RoomVersion
 
 
 class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -53,6 +54,18 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
         """
         pdu = checked_pdu(version, pdu)
         return cls.from_stored(version, pdu, event_id_of(version, pdu) if event_id is None else event_id)
+
+    @classmethod
+    def with_signed_bytes(cls, version: RoomVersion, pdu: Mapping[str, Any]) -> tuple[Event, bytes]:
+        """`from_pdu`, and what the event's signatures cover: the same bytes that its ID is the hash of.
+
+        Raises InvalidEvent, EventTooLarge.
+        """
+        pdu = checked_pdu(version, pdu)
+        message = signed_bytes(version, pdu)
+        if version.event_id_format is EventIdFormat.CHOSEN:
+            return cls.from_stored(version, pdu, pdu["event_id"]), message
+        return cls.from_stored(version, pdu, event_id_from_hash(version, sha256(message).digest())), message
 
     @classmethod
     def from_stored(cls, version: RoomVersion, pdu: Mapping[str, Any], event_id: str) -> Event:

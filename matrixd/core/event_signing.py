@@ -46,11 +46,14 @@ def is_third_party_invite(event: Event) -> bool:
     return event.membership == "invite" and "third_party_invite" in event.content
 
 
-def verify_event(event: Event, server_name: str, keys: Mapping[str, VerifyKey]) -> None:
+def verify_event(
+    event: Event, server_name: str, keys: Mapping[str, VerifyKey], message: bytes | None = None
+) -> None:
     """Raises SignatureInvalid unless the server signed the event with a key that counts at the event's time.
 
     `keys` are the known keys of the server (key ID -> key). Signatures with unknown or expired keys are skipped; one
     has to be left, and all that are left have to be right. Works on complete and on redacted events alike.
+    `message`: what the signature covers, if it is at hand (`Event.with_signed_bytes`).
     """
     signatures = signatures_by(event.pdu, server_name)
     enforce = event.version.enforces_key_validity
@@ -60,7 +63,7 @@ def verify_event(event: Event, server_name: str, keys: Mapping[str, VerifyKey]) 
         if key_id in signatures and key.counts_at(event.origin_server_ts, enforce_validity=enforce)
     }
     try:
-        message = signed_bytes(event.version, event.pdu)
+        message = signed_bytes(event.version, event.pdu) if message is None else message
     except NotCanonical as error:
         raise SignatureInvalid(f"{event.event_id} has no canonical JSON") from error
     verify_signatures(message, server_name, signatures, counting)

@@ -3,7 +3,7 @@
 Steps 1 to 3 of https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,17 +72,15 @@ class PduChecks:
     async def _check(self, version: RoomVersion, room_id: str | None, pdus: Sequence[Any]) -> CheckedPdus:
         checked = CheckedPdus()
         # Two may have one ID, which covers neither all of the content nor the signatures: the first good one counts.
-        read: list[Event] = []
+        read: list[tuple[Event, bytes]] = []
         for pdu in pdus:
             try:
-                event = _read(version, room_id, pdu)
+                read.append(_read(version, room_id, pdu))
             except InvalidEvent as error:
                 event_id = id_of(version, pdu)
                 if event_id is not None:
                     checked.refused[event_id] = f"{error}."
-                continue
-            read.append(event)
-        keys = await self._key_ring.keys(_wanted_keys(read))
+        keys = await self._key_ring.keys(_wanted_keys(event for event, _ in read))
         if len(read) > _MANY:
             pool = self._reactor.getThreadPool()
             await deferToThreadPool(self._reactor, pool, _verify_all, read, keys, checked)
@@ -94,16 +92,17 @@ class PduChecks:
         return checked
 
 
-def _read(version: RoomVersion, room_id: str | None, pdu: Any) -> Event:
+def _read(version: RoomVersion, room_id: str | None, pdu: Any) -> tuple[Event, bytes]:
+    """The event, and what its signatures cover."""
     if not isinstance(pdu, dict):
         raise InvalidEvent(EventRule.FORMAT, "An event must be an object")
-    event = Event.from_pdu(version, pdu)
+    event, message = Event.with_signed_bytes(version, pdu)
     if room_id is not None and event.room_id != room_id:
         raise InvalidEvent(EventRule.FORMAT, f"It is an event of {event.room_id}")
     if "\0" in event.type or "\0" in (event.state_key or ""):
         # PostgreSQL has no text with it, and nobody has a use for it.
         raise InvalidEvent(EventRule.FORMAT, "type and state_key must not hold a NUL")
-    return event
+    return event, message
 
 
 def id_of(version: RoomVersion, pdu: Any) -> str | None:
@@ -126,7 +125,7 @@ def _signers(event: Event) -> set[str]:
     return signers
 
 
-def _wanted_keys(events: Collection[Event]) -> dict[str, dict[str, int]]:
+def _wanted_keys(events: Iterable[Event]) -> dict[str, dict[str, int]]:
     wanted: dict[str, dict[str, int]] = {}
     for event in events:
         at = event.origin_server_ts if event.version.enforces_key_validity else 0
@@ -138,8 +137,8 @@ def _wanted_keys(events: Collection[Event]) -> dict[str, dict[str, int]]:
     return wanted
 
 
-def _verify_all(events: Collection[Event], keys: KeysOfServers, checked: CheckedPdus) -> None:
-    for event in events:
+def _verify_all(events: Collection[tuple[Event, bytes]], keys: KeysOfServers, checked: CheckedPdus) -> None:
+    for event, message in events:
         if event.event_id in checked.signed_by:
             continue
         signed_by = set()
@@ -147,7 +146,7 @@ def _verify_all(events: Collection[Event], keys: KeysOfServers, checked: Checked
         required = required_signers(event)
         for server_name in _signers(event):
             try:
-                verify_event(event, server_name, keys.get(server_name, {}))
+                verify_event(event, server_name, keys.get(server_name, {}), message)
                 signed_by.add(server_name)
             except SignatureInvalid as error:
                 # That of an authorising server is for the authorisation rules to miss.

@@ -5,11 +5,14 @@ is stored as outliers; the places that the state's events hold are noted until t
 """
 
 import enum
+import itertools
 import json
 import logging
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from matrixd.core import canonical_json
 from matrixd.core.auth import EventForbidden, check_state_dependent, check_state_independent, state_for_check
 from matrixd.core.content import room_version
 from matrixd.core.event import Event
@@ -52,8 +55,8 @@ class _Known:
         """Drop the oldest; the creation is always needed."""
         surplus = len(self.events) - _MAX_KNOWN
         if surplus > 0:
-            old = [event_id for event_id, event in self.events.items() if not event.is_state or event.key != _CREATE]
-            for event_id in old[:surplus]:
+            old = (event_id for event_id, event in self.events.items() if not event.is_state or event.key != _CREATE)
+            for event_id in list(itertools.islice(old, surplus)):
                 del self.events[event_id]
                 self.rejected.discard(event_id)
 
@@ -115,8 +118,8 @@ class SnapshotChecks:
     async def _decide(
         self, version: RoomVersion, room_id: str, staged: Sequence[StagedPdu], known: _Known
     ) -> _Decided:
-        state = await self._checks.check(version, room_id, [json.loads(pdu.json) for pdu in staged if pdu.in_state])
-        rest = await self._checks.check(version, room_id, [json.loads(pdu.json) for pdu in staged if not pdu.in_state])
+        state = await self._checks.check(version, room_id, [_pdu(p) for p in staged if p.in_state])
+        rest = await self._checks.check(version, room_id, [_pdu(p) for p in staged if not p.in_state])
         decided = _Decided(in_state={event.event_id for event in state.events})
         decided.dropped = len(state.refused) + len(rest.refused)
         state.take(rest)
@@ -175,6 +178,14 @@ class SnapshotChecks:
     async def has_creation(self, room_id: str) -> bool:
         """Whether the checked state has the room's creation: without it, it is no state."""
         return await self._database.read(_has_creation, room_id)
+
+
+def _pdu(staged: StagedPdu) -> Any:
+    try:
+        return canonical_json.decode(staged.json)
+    except ValueError:
+        # Staged is what can be read in any way: what is wrong with it, the checks say.
+        return json.loads(staged.json)
 
 
 class _Verdict(enum.Enum):
