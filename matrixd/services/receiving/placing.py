@@ -22,6 +22,7 @@ from matrixd.services.policy_servers import PolicyServers
 from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.auth_events import check_by_auth_events
 from matrixd.services.receiving.decision import MAX_EXTREMITIES, Acceptance, Apartness, Known, Move, decide
+from matrixd.services.receiving.ended_extremities import EndedExtremities
 from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
 from matrixd.storage import events, rooms, timeline_gaps
@@ -83,6 +84,7 @@ class Placing:
         self._persister = persister
         self._effects = effects
         self._policies = policies
+        self._ended = EndedExtremities(database, heads)
         self._resolved = budget.cache("resolved_states", str, dict[Inputs, Outcome])
 
     async def follow(self, received: Received) -> "Deferred[list[EventRow]] | None":
@@ -164,6 +166,8 @@ class Placing:
         if found.verdict is not None:
             logger.info("%s of %s is %s: %s", event.event_id, received.origin, found.verdict, found.reason)
         await self._database.write(_store_apart, event, found)
+        if found.verdict is None:
+            await self._ended.drop(event.room_id, event.prev_events)
         return Placed(found.verdict, found.reason)
 
     async def _accept(self, head: RoomHead, received: Received, found: Acceptance) -> Placed:

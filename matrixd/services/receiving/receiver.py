@@ -8,7 +8,7 @@ and the room's state), and where events are missing between, this file and `anch
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -22,13 +22,14 @@ from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.anchors import Anchors, NoAnchor
 from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing
 from matrixd.services.receiving.decision import AuthEventsUnknown, PrevEventsMissing
+from matrixd.services.receiving.ended_extremities import EndedExtremities
 from matrixd.services.receiving.ordering import by_prev_events
 from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks, id_of
 from matrixd.services.receiving.placing import NotInRoom, Placed, Placing, Received
 from matrixd.services.receiving.remote_history import RemoteHistory
 from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHeads, UnknownRoom
-from matrixd.storage import rooms, timeline_gaps
+from matrixd.storage import events, rooms, timeline_gaps
 from matrixd.storage.database import Database
 from matrixd.storage.rows import EventRow
 from matrixd.storage.transaction import Transaction
@@ -78,6 +79,7 @@ class Receiver:
         self._history = history
         self._outside = outside
         self._clock = clock
+        self._ended = EndedExtremities(database, heads)
         self._under_way: SingleFlight[str, Placed] = SingleFlight()
 
     async def receive(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
@@ -173,9 +175,13 @@ class Receiver:
     async def _place(self, received: Received, *, may_ask: bool = True) -> Placed:
         """Place an event; what is missing before it is fetched."""
         received = await self._placing.checked_by_policy(received)
+        anchored: set[str] = set()
         for _ in range(_MAX_TRIES):
             try:
-                return await self._placing.place(received)
+                placed = await self._placing.place(received)
+                if anchored:
+                    await self._drop_ends(received.event.room_id, anchored)
+                return placed
             except RoomMoved:
                 continue
             except AuthEventsUnknown:
@@ -186,6 +192,7 @@ class Receiver:
                     await self._fetch_between(received, missing.event_ids)
                 else:
                     await self._anchor(received, missing.event_ids)
+                    anchored.update(missing.event_ids)
         raise NoAnchor("The room is too busy.")
 
     async def _fetch_between(self, received: Received, missing: Sequence[str]) -> None:
@@ -223,6 +230,13 @@ class Receiver:
         servers = await self._servers(received.origin, event.room_id)
         for event_id in missing:
             await self._anchors.anchor(servers, event.version, event.room_id, event_id)
+
+    async def _drop_ends(self, room_id: str, anchored: Collection[str]) -> None:
+        """What the room ended in until now may come directly before what was anchored: then it is no end any more."""
+        found = await self._database.read(events.by_ids, anchored)
+        accepted = [item for item in found.values() if item.pos is not None and item.verdict is None]
+        async with self._heads.exclusive(room_id):
+            await self._ended.drop(room_id, {prev for item in accepted for prev in item.event.prev_events})
 
     async def _servers(self, origin: str, room_id: str) -> list[str]:
         """Who may know more of a room: the server that sent an event, then those with the most members."""
