@@ -41,6 +41,8 @@
         return item;
     }
 
+    function many(count, what) { return count + " " + what + (count === 1 ? "" : "s"); }
+
     function show(report) {
         var to = byId("report");
         var counts = report.counts;
@@ -49,7 +51,7 @@
         var summary = element("div", "summary " + report.state, "");
         summary.appendChild(element("strong", "", summaries[report.state]));
         summary.appendChild(document.createTextNode(
-            counts.failure + " failures, " + counts.warning + " warnings, " + counts.ok + " ok. Checked " +
+            many(counts.failure, "failure") + ", " + many(counts.warning, "warning") + ", " + counts.ok + " ok. Checked " +
             new Date(report.started_ts).toLocaleString() + ", in " + (report.took_ms / 1000).toFixed(1) + " s."
         ));
         to.appendChild(summary);
