@@ -11,7 +11,10 @@ WAITING = "waiting"
 
 def insert(tx: Transaction, redaction_nid: int, target_id: str) -> None:
     """Note that an event redacts another, whether that one is here or not."""
-    tx.execute("INSERT INTO redactions (redaction_nid, target_id) VALUES (?, ?)", (redaction_nid, target_id))
+    tx.execute(
+        "INSERT INTO redactions (redaction_nid, target_id) VALUES (?, ?) ON CONFLICT (redaction_nid) DO NOTHING",
+        (redaction_nid, target_id),
+    )
 
 
 def targets(tx: Transaction, event_ids: Collection[str]) -> set[str]:

@@ -25,8 +25,9 @@ from matrixd.services.receiving.decision import MAX_EXTREMITIES, Acceptance, Apa
 from matrixd.services.receiving.ended_extremities import EndedExtremities
 from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHead, RoomHeads, UnknownRoom
-from matrixd.storage import events, rooms, timeline_gaps
+from matrixd.storage import event_state, events, redactions, rooms, timeline_gaps
 from matrixd.storage.database import Database
+from matrixd.storage.event_state import EventState
 from matrixd.storage.room_state import StateKey
 from matrixd.storage.rows import EventRow
 from matrixd.storage.transaction import Transaction
@@ -159,7 +160,27 @@ class Placing:
             self._remember(event.room_id, remembered)
             if isinstance(found, Apartness):
                 return await self._store_apart(received, found)
-            return await self._accept(head, received, found)
+            placed = await self._accept(head, received, found)
+            if found.pruned_by is not None:
+                await self._release(head, found.pruned_by)
+            return placed
+
+    async def _release(self, head: RoomHead, redaction_nid: int) -> None:
+        """A redaction that has waited for its event has taken effect: clients are told of it now.
+
+        https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
+        """
+        waiting = await self._database.read(_waiting, redaction_nid)
+        if waiting is None:
+            return
+        event, before = waiting
+        if await self._heads.get(event.room_id, [("m.room.member", event.sender), _POWER_LEVELS]) is not head:
+            raise RoomMoved
+        audience = await self._audience(head, event)
+        found = Acceptance(before, head.extremities, False, (), redaction_nid, None, None, False)
+        received = Received(event, frozenset(), event.sender_domain)
+        pending = self._advance(head, received, event, audience, head.extremities, {}, (), found)
+        await self._persister.submit([head], [pending])
 
     async def _store_apart(self, received: Received, found: Apartness) -> Placed:
         event = received.event
@@ -299,6 +320,15 @@ def _decide(tx: Transaction, received: Received, remembered: Remembered) -> Apar
     return decide(
         tx, room, received.event, received.signed_by, remembered, is_recommended=received.is_recommended
     )
+
+
+def _waiting(tx: Transaction, redaction_nid: int) -> tuple[Event, EventState] | None:
+    """A redaction that waits, with the state before it."""
+    stored = events.by_nids(tx, [redaction_nid]).get(redaction_nid)
+    before = None if stored is None else event_state.before(tx, stored)
+    if stored is None or before is None or stored.verdict != redactions.WAITING:
+        return None
+    return stored.event, before
 
 
 def _store_outlier(tx: Transaction, event: Event) -> None:

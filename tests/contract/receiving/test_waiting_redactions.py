@@ -73,6 +73,13 @@ def test_a_redaction_waits_for_what_it_redacts(redacting: Redacting) -> None:
     stored = redacting.stored(target)
     assert stored.event.content == {}
     assert stored.redacted_by == redacting.stored(redaction).event_nid
+    # It has taken effect, so it is part of the timeline now, and of nobody's way to the room's end.
+    released = redacting.stored(redaction)
+    assert released.verdict is None
+    assert released.pos is not None
+    assert stored.pos is not None
+    assert released.pos > stored.pos
+    assert redacting.room.extremities() == [target.event_id]
 
 
 def test_a_redaction_with_effect_is_part_of_the_timeline(redacting: Redacting) -> None:
