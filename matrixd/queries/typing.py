@@ -30,13 +30,14 @@ class Typing:
     ) -> dict[int, dict[str, Any]]:
         """Room number -> `{"user_ids": […]}` of the rooms where the list changed between two tokens.
 
-        With `after` None, of the rooms where somebody types.
+        With `after` None, of the rooms where somebody types, or did until lately: a client may have begun to look while
+        its user stopped.
         """
         begin = self._recent.begin if after is None else max(after[Stream.TYPING], self._recent.begin)
         found = {}
         for room_nid in room_nids:
             rows = self._recent.after(room_nid, begin)
             rows = [row for row in rows if row.pos <= up_to[Stream.TYPING]] if rows else []
-            if rows and (after is not None or rows[-1].user_ids):
+            if rows:
                 found[room_nid] = {"user_ids": list(rows[-1].user_ids)}
         return found

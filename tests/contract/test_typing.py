@@ -51,20 +51,20 @@ def test_it_ends_when_told_and_by_itself(room: Room) -> None:
     room.timer.advance(29)
     assert room.shown() == [room.alice[1], room.bob[1]]
     room.timer.advance(1)
-    assert room.shown() is None
+    assert not room.shown()
     assert room.announced[-1].user_ids == ()
     assert room.timer.getDelayedCalls() == []
     room.set(room.bob)
     room.set(room.bob, False)
     room.set(room.bob, False)
-    assert room.shown() is None
+    assert not room.shown()
     assert [row.pos for row in room.announced] == [1, 2, 3, 4, 5]
 
 
 def test_a_timeout_is_bounded(room: Room) -> None:
     room.set(room.alice, timeout_ms=10**15)
     room.timer.advance(typing.MAX_TIMEOUT_MS / 1000)
-    assert room.shown() is None
+    assert not room.shown()
 
 
 def test_leaving_ends_it_and_sending_does_not(room: Room) -> None:
