@@ -105,10 +105,11 @@ def test_what_was_missed_in_an_outage_is_behind_a_gap(servers: Servers) -> None:
             alice.set_state(room_id, "m.room.topic", {"topic": f"topic {number}"})
     servers.network.heal()
     last = alice.say(room_id, "and now")
-    timeline = bob.sync_until(
-        lambda answer: answer["rooms"]["join"][room_id]["timeline"] if last in str(bob.timeline(room_id, answer)) else 0,
-        within_s=_SECONDS,
-    )
+
+    def with_last(answer: Any) -> Any:
+        return last in str(bob.timeline(room_id, answer)) and answer["rooms"]["join"][room_id]["timeline"]
+
+    timeline = bob.sync_until(with_last, within_s=_SECONDS)
     assert timeline["limited"], before
     back = [event["event_id"] for event in timeline["events"]][::-1]
     back += [event["event_id"] for event in paged(bob, room_id, 20, timeline["prev_batch"])]

@@ -131,7 +131,7 @@ class _TimelineReader:
     def __init__(self, tx: Transaction, ask: RoomAsk, last_break: int) -> None:
         self._tx = tx
         self._ask = ask
-        self._is_broken = ask.after < last_break <= ask.up_to
+        self._is_broken = max(ask.after, 0) < last_break <= ask.up_to
         self._after = last_break - 1 if self._is_broken else ask.after
         self._found: list[StoredEvent] = []
         self._has_skipped = False
