@@ -113,7 +113,10 @@ class ToDevice:
             for device_id, text in texts.items():
                 remote[destination].add(user_id, device_id, by_device[device_id], len(text))
         return local, [
-            (destination, {"sender": sender, "type": event_type, "message_id": self._new_message_id(), "messages": part})
+            (
+                destination,
+                {"sender": sender, "type": event_type, "message_id": self._new_message_id(), "messages": part},
+            )
             for destination, parts in remote.items()
             for part in parts.parts
         ]

@@ -56,7 +56,9 @@ def untold(tx: Transaction, limit: int) -> list[ChangedDevice]:
         " ORDER BY c.user_nid, c.device_id LIMIT ?",
         (limit,),
     )
-    return [ChangedDevice(nid, user_id, device, number is not None, name) for nid, user_id, device, number, name in rows]
+    return [
+        ChangedDevice(nid, user_id, device, number is not None, name) for nid, user_id, device, number, name in rows
+    ]
 
 
 def told(tx: Transaction, devices: Sequence[ChangedDevice]) -> None:

@@ -61,7 +61,7 @@ class DirectToDeviceEdus:
         if not is_of(form.sender, origin):
             refuse("'sender' must be a user of the server")
             return None
-        # The specification has at most 32 characters for the ID; what comes from those who do not know that is not lost.
+        # The specification has at most 32 characters for the ID. What comes from who does not know that is not lost.
         if not fits(form.type, MAX_STRING_BYTES) or not fits(form.message_id, MAX_STRING_BYTES):
             refuse(f"'type' and 'message_id' must have at most {MAX_STRING_BYTES} bytes and no NUL")
             return None
