@@ -85,7 +85,7 @@ def test_a_member_sees_everything_and_reads_nothing() -> None:
     message = ROOM.event("m.room.message", ALICE)
     assert history.allows(placed(message, 10))
     assert history.membership_at(placed(message, 10)) == "join"
-    assert history.pieces == ((0, MAX_POSITION),)
+    assert history.pieces == ((-MAX_POSITION, MAX_POSITION),)
 
 
 def test_what_has_no_place_or_was_refused_or_is_of_someone_ignored_is_not_shown() -> None:
