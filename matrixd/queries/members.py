@@ -19,8 +19,9 @@ from matrixd.queries.event_visibility import Viewer
 from matrixd.queries.history_tokens import place_of
 from matrixd.queries.room_access import not_in_room, room_access
 from matrixd.queries.room_state_reads import plain_list
-from matrixd.storage import room_members, room_state, rooms
+from matrixd.storage import event_state, events, room_members, room_state, rooms
 from matrixd.storage.database import Database
+from matrixd.storage.events import Place
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
@@ -60,14 +61,24 @@ class Members:
         return await self._database.read(_joined, viewer, room_id)
 
 
+def _in_history(tx: Transaction, room_nid: int, place: Place) -> list[StoredEvent]:
+    """The member events after a place in history that was fetched later, whose events have states of their own."""
+    newest = events.page(tx, room_nid, place, None, True, 1)
+    state = event_state.after(tx, newest[0]) if newest else None
+    found = {} if state is None else state.everything(tx)
+    return [stored for (event_type, _), stored in found.items() if event_type == "m.room.member"]
+
+
 def _events(tx: Transaction, viewer: Viewer, room_id: str, request: MembersRequest, now: int) -> bytes:
     access = room_access(tx, room_id, viewer)
     room_nid, at = access.room.room_nid, access.state_at
-    if request.at is not None:
-        place_of(tx, room_nid, request.at, "at")
-        at = access.state_up_to(request.at.position)
     found: Iterable[StoredEvent]
-    if at is None and request.membership is not None and request.not_membership is None:
+    if request.at is not None:
+        place = place_of(tx, room_nid, request.at, "at")
+        at = access.state_up_to(request.at.position)
+    if at is not None and at < 0:
+        found = [stored for stored in _in_history(tx, room_nid, place) if request.wants(stored.event.membership)]
+    elif at is None and request.membership is not None and request.not_membership is None:
         found = room_state.with_membership(tx, room_nid, request.membership)
     else:
         members = room_state.of_type(tx, room_nid, "m.room.member", at).values()

@@ -213,3 +213,16 @@ def test_who_comes_back_can_page_what_was_said_meanwhile(servers: Servers) -> No
         alice.say(room_id, f"without bob {number}")
     bob.join(room_id, query={"via": one.server_name})
     assert described(paged(bob, room_id, 30)) == described(paged(alice, room_id, 100))
+
+
+def test_the_members_of_then(servers: Servers) -> None:
+    one, two = servers
+    alice, carol, bob = one.new_client("alice"), one.new_client("carol"), two.new_client("bob")
+    room_id = alice.create_room(preset="public_chat", room_version="11")
+    early = alice.say(room_id, "early")
+    carol.join(room_id)
+    alice.say(room_id, "late")
+    bob.join(room_id, query={"via": one.server_name})
+    quietly_paged(bob, room_id, 10)
+    context = bob.get(f"/rooms/{quoted(room_id)}/context/{quoted(early)}", query={"limit": 0}).json
+    assert bob.members(room_id, query={"at": context["end"]}) == {alice.user_id: "join"}
