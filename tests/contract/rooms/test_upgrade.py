@@ -51,6 +51,23 @@ def test_from_each_kind_of_version_to_each(server: RoomServer, alice: User, old:
     assert ROOM_VERSIONS["12"] is server.state(again)["m.room.create", ""].version
 
 
+def test_names_follow_an_upgrade_that_another_server_has_made(server: RoomServer, alice: User, bob: User) -> None:
+    carol = server.user("carol")
+    old = alice.create_room(visibility="public", preset="public_chat", room_alias_name="tavern", room_version="10")
+    bob.join(old)
+    carol.join(old)
+    predecessor = {"room_id": old, "event_id": "$tombstone"}
+    new = alice.create_room(preset="public_chat", room_version="10", creation_content={"predecessor": predecessor})
+    # Any room may say that it replaces another.
+    bob.join(new)
+    assert alice.get("/directory/room/%23tavern:test.example")["room_id"] == old
+    alice.set_state(old, "m.room.tombstone", {"body": "Moved", "replacement_room": new})
+    carol.join(new)
+    assert alice.get("/directory/room/%23tavern:test.example")["room_id"] == new
+    assert alice.get(f"/directory/list/room/{new}")["visibility"] == "public"
+    assert alice.get(f"/directory/list/room/{old}")["visibility"] == "private"
+
+
 def test_creators_of_version_12(server: RoomServer, alice: User, bob: User) -> None:
     carol = "@carol:elsewhere.example"
     room = alice.create_room(
