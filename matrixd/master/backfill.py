@@ -15,7 +15,7 @@ from matrixd.services.receiving.history_chunks import HistoryChunks
 from matrixd.services.room_head import RoomHeads
 from matrixd.services.room_lanes import RoomLanes
 
-_REPAIR_S = 30.0
+_REPAIR_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _PAUSE_S = 30.0
 #: How often somebody who waits looks whether all members of a room are known.
 _LOOK_AGAIN_S = 0.25
 #: How long a hole that nobody fills is left alone: doubled with each try, up to a day.
-_FIRST_RETRY_MS = 30_000
+_FIRST_RETRY_MS = 5_000
 _LAST_RETRY_MS = 24 * 60 * 60 * 1000
 _NOT_WHOLE = "Not all members of the room are known yet."
 #: Rooms whose failures are remembered.

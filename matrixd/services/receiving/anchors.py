@@ -13,7 +13,7 @@ from matrixd.core.event import Event
 from matrixd.core.versions import RoomVersion
 from matrixd.net.errors import RemoteError
 from matrixd.services.receiving import stored_apart
-from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing, check_by_auth_events
+from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing, check_by_auth_events, check_creation
 from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks
 from matrixd.services.receiving.remote_history import RemoteHistory
 from matrixd.services.receiving.stored_apart import Apart
@@ -30,7 +30,7 @@ _MAX_SINGLE = 20
 #: State events that another server may claim there are.
 MAX_STATE = 200_000
 #: How long the past of an anchored event may stay a gap until somebody looks.
-_FIRST_REPAIR_MS = 30_000
+_FIRST_REPAIR_MS = 5_000
 
 
 class NoAnchor(Exception):
@@ -125,7 +125,7 @@ def _store(
 ) -> None:
     room = rooms.by_id(tx, event.room_id)
     stored = events.by_id(tx, event.event_id)
-    if room is None or (stored is not None and not stored.is_outlier):
+    if room is None or (stored is not None and (not stored.is_outlier or stored.room_nid != room.room_nid)):
         return
     before = state_of(tx, room.room_nid, room.last_pos, state_ids)
     verdict = _verdict(tx, event, signed_by, before)
@@ -154,6 +154,7 @@ def _verdict(tx: Transaction, event: Event, signed_by: frozenset[str], before: E
     rejected = {event_id for event_id, item in stored.items() if item.verdict == "rejected"}
     keys = state_for_check(event.version, event.type, event.sender, event.state_key, event.content)
     try:
+        check_creation(tx, before.room_nid, event)
         check_by_auth_events(event, {i: item.event for i, item in stored.items()}, signed_by, rejected)
         check_state_dependent(event, {key: item.event for key, item in before.of_keys(tx, keys).items()})
     except EventForbidden as error:

@@ -6,7 +6,6 @@ The stages, a file each: `pdu_checks` (format, signatures, hash), `auth_events`,
 and the room's state), and where events are missing between, this file and `anchors`.
 """
 
-import functools
 import logging
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
@@ -21,7 +20,7 @@ from matrixd.services.persister import NotForeseen, RoomMoved
 from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.anchors import Anchors, NoAnchor
 from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing
-from matrixd.services.receiving.decision import AuthEventsUnknown, PrevEventsMissing
+from matrixd.services.receiving.decision import AuthEventsUnknown, IdTaken, PrevEventsMissing
 from matrixd.services.receiving.ended_extremities import EndedExtremities
 from matrixd.services.receiving.ordering import by_prev_events
 from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks, id_of
@@ -31,6 +30,7 @@ from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHeads, UnknownRoom
 from matrixd.storage import events, rooms, timeline_gaps
 from matrixd.storage.database import Database
+from matrixd.storage.engines.base import Unavailable
 from matrixd.storage.rows import EventRow
 from matrixd.storage.transaction import Transaction
 from matrixd.util.clock import Clock
@@ -45,7 +45,7 @@ _MAX_ANCHORING = 4
 #: How often an event is looked at again because the room moved.
 _MAX_TRIES = 5
 #: When an event that could not be placed is tried again.
-_RETRY_MS = 30_000
+_RETRY_MS = 5_000
 
 
 class OutsideRooms(Protocol):
@@ -95,19 +95,23 @@ class Receiver:
         if checked.refused:
             logger.info("%s sent events that are refused: %s", origin, checked.refused)
         following: list[tuple[Received, Deferred[list[EventRow]]]] = []
-        for event in by_prev_events(checked.events):
-            received = Received(event, checked.signed_by[event.event_id], origin)
-            try:
-                stored = await self._placing.follow(received)
+        try:
+            for event in by_prev_events(checked.events):
+                received = Received(event, checked.signed_by[event.event_id], origin)
+                try:
+                    stored = await self._placing.follow(received)
+                except NotInRoom:
+                    stored = None
                 if stored is not None:
                     following.append((received, stored))
                     continue
                 await self._settle(following, results)
-                results[event.event_id] = await self._take(received)
-            except NotInRoom:
-                is_taken = await self._outside.receive(origin, event)
-                results[event.event_id] = None if is_taken else "This server is not in the room."
-        await self._settle(following, results)
+                results[event.event_id] = await self._handled(received)
+            await self._settle(following, results)
+        finally:
+            for _, stored in following:
+                # Nobody waits for it any more: what went wrong has been said of one before it.
+                stored.addErrback(lambda _: None)
         return results
 
     async def refuse(self, room_id: str, pdus: Sequence[Any], error: str) -> dict[str, str | None]:
@@ -120,13 +124,30 @@ class Receiver:
         self, following: list[tuple[Received, Deferred[list[EventRow]]]], results: dict[str, str | None]
     ) -> None:
         """Wait for what follows the timeline's end; what it was built on may not have been stored."""
-        waiting, following[:] = list(following), []
-        for received, stored in waiting:
-            try:
-                await stored
-                results[received.event.event_id] = None
-            except (RoomMoved, NotForeseen):
-                results[received.event.event_id] = await self._take(received)
+        while following:
+            received, stored = following.pop(0)
+            results[received.event.event_id] = await self._handled(received, stored)
+
+    async def _handled(self, received: Received, stored: "Deferred[list[EventRow]] | None" = None) -> str | None:
+        """Why an event could not be handled, or None. `stored`: of one that follows the timeline's end."""
+        event = received.event
+        try:
+            if stored is not None:
+                try:
+                    await stored
+                    return None
+                except (RoomMoved, NotForeseen):
+                    pass  # What it was built on was not stored: it is looked at.
+            return await self._take(received)
+        except NotInRoom:
+            is_taken = await self._outside.receive(received.origin, event)
+            return None if is_taken else "This server is not in the room."
+        except Unavailable:
+            raise
+        except Exception:
+            # An edge like that of a request: else its server would send the same transaction for ever, and no other.
+            logger.exception("%s, which %s sent to %s, cannot be handled", event.event_id, received.origin, event.room_id)
+            return "This server failed to handle the event."
 
     async def _take(self, received: Received) -> str | None:
         """Why an event could not be handled, or None."""
@@ -134,6 +155,8 @@ class Receiver:
             await self._under_way.run(received.event.event_id, lambda: self._place(received))
         except (AuthEventsMissing, NoAnchor, RemoteError) as error:
             await self._database.write(_keep, received.event, self._clock.now_ms() + _RETRY_MS, str(error))
+            return str(error)
+        except IdTaken as error:
             return str(error)
         # Rejected or not: "If no error is present, the PDU can be considered successfully handled."
         return None
@@ -151,7 +174,7 @@ class Receiver:
             await self._under_way.run(event.event_id, lambda: self._place(received))
         except NotInRoom:
             return "This server is not in the room."
-        except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+        except (AuthEventsMissing, NoAnchor, RemoteError, IdTaken) as error:
             return str(error)
         # An event that is placed needed all that comes before it, or the state after that.
         await self._database.write(timeline_gaps.close_before, event.event_id)
@@ -167,7 +190,7 @@ class Receiver:
             placed = await self._under_way.run(event.event_id, lambda: self._place(received))
         except NotInRoom:
             raise MatrixError(404, "M_NOT_FOUND", f"This server is not in {event.room_id}.") from None
-        except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+        except (AuthEventsMissing, NoAnchor, RemoteError, IdTaken) as error:
             raise MatrixError(400, "M_BAD_JSON", f"The event cannot be placed in the room: {error}") from error
         if placed.verdict is not None:
             raise MatrixError(403, "M_FORBIDDEN", placed.reason or "The event was rejected.")
@@ -219,10 +242,10 @@ class Receiver:
             if found.event_id == except_id or found.event_id in past:
                 continue
             received = Received(found, checked.signed_by[found.event_id], origin)
-            place = functools.partial(self._place, received, may_ask=False)
             try:
-                await self._under_way.run(found.event_id, place)
-            except (AuthEventsMissing, NoAnchor, RemoteError) as error:
+                # Not shared with who places it already: who lies about what is between could let two wait for each other.
+                await self._place(received, may_ask=False)
+            except (AuthEventsMissing, NoAnchor, RemoteError, IdTaken) as error:
                 logger.info("%s, which %s tells of, cannot be placed: %s", found.event_id, origin, error)
 
     async def _anchor(self, received: Received, missing: Sequence[str]) -> None:
