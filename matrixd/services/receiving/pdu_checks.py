@@ -129,7 +129,8 @@ def _wanted_keys(events: Iterable[Event]) -> dict[str, dict[str, int]]:
     wanted: dict[str, dict[str, int]] = {}
     for event in events:
         at = event.origin_server_ts if event.version.enforces_key_validity else 0
-        for server_name in _signers(event):
+        # The sender of a third-party invite need not sign it, but of one that is redacted nothing else is left.
+        for server_name in {*_signers(event), event.sender_domain}:
             # That of a policy server is checked with a key that the room's state has.
             for key_id in signatures_by(event.pdu, server_name).keys() - {POLICY_KEY_ID}:
                 times = wanted.setdefault(server_name, {})
@@ -138,9 +139,11 @@ def _wanted_keys(events: Iterable[Event]) -> dict[str, dict[str, int]]:
 
 
 def _verify_all(events: Collection[tuple[Event, bytes]], keys: KeysOfServers, checked: CheckedPdus) -> None:
-    for event, message in events:
-        if event.event_id in checked.signed_by:
+    for read, message in events:
+        if read.event_id in checked.signed_by:
             continue
+        # First of all: who has to sign depends on what is believed of the content.
+        event = read if content_hash_matches(read.pdu) else read.redacted()
         signed_by = set()
         problem = None
         required = required_signers(event)
@@ -156,5 +159,5 @@ def _verify_all(events: Collection[tuple[Event, bytes]], keys: KeysOfServers, ch
             checked.refused[event.event_id] = problem
             checked.unsigned.add(event.event_id)
             continue
-        checked.events.append(event if content_hash_matches(event.pdu) else event.redacted())
+        checked.events.append(event)
         checked.signed_by[event.event_id] = frozenset(signed_by)
