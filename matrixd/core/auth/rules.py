@@ -14,6 +14,7 @@ class AuthRule(Enum):
     CREATE_UNKNOWN_VERSION = "create_unknown_version"
     CREATE_WITHOUT_CREATOR = "create_without_creator"
     CREATE_ADDITIONAL_CREATORS = "create_additional_creators"
+    CREATE_OF_CREATED_ROOM = "create_of_created_room"
     ROOM_WITHOUT_CREATE = "room_without_create"
     AUTH_EVENTS_DUPLICATE = "auth_events_duplicate"
     AUTH_EVENTS_UNEXPECTED = "auth_events_unexpected"

@@ -6,7 +6,7 @@ Step 4 of https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-r
 import logging
 from collections.abc import Collection, Container, Mapping, Sequence
 
-from matrixd.core.auth import EventForbidden, check_state_dependent, check_state_independent
+from matrixd.core.auth import AuthRule, EventForbidden, check_state_dependent, check_state_independent
 from matrixd.core.event import Event
 from matrixd.core.versions import RoomVersion
 from matrixd.net.errors import RemoteError
@@ -15,7 +15,7 @@ from matrixd.services.receiving.ordering import by_auth_events
 from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks
 from matrixd.services.receiving.remote_history import RemoteHistory
 from matrixd.services.receiving.stored_apart import Apart
-from matrixd.storage import events, rooms
+from matrixd.storage import events, room_state, rooms
 from matrixd.storage.database import Database
 from matrixd.storage.transaction import Transaction
 
@@ -27,6 +27,7 @@ MAX_CHAIN = 20_000
 _MAX_SINGLE = 50
 #: Events that are stored in one commit.
 _CHUNK = 500
+_CREATE = ("m.room.create", "")
 
 
 class AuthEventsMissing(Exception):
@@ -116,6 +117,7 @@ def _authorise_and_store(
         if event.event_id in known or any(auth_id not in known for auth_id in event.auth_events):
             continue
         try:
+            check_creation(tx, room_nid, event)
             check_by_auth_events(event, known, signed_by[event.event_id], rejected)
             verdict = None
         except EventForbidden as error:
@@ -125,6 +127,21 @@ def _authorise_and_store(
         known[event.event_id] = event
         apart.append(Apart(event, verdict))
     stored_apart.store(tx, room_nid, apart)
+
+
+def check_creation(tx: Transaction, room_nid: int, event: Event) -> None:
+    """A room is created once, by the event that "cannot be changed": the rules allow each without parents, and it would
+    be resolved against the true one. Raises EventForbidden for any other.
+
+    https://spec.matrix.org/v1.19/client-server-api/#mroomcreate
+    """
+    if event.type != _CREATE[0]:
+        return
+    created = room_state.of_keys(tx, room_nid, [_CREATE]).get(_CREATE)
+    if created is not None and created.event != event:
+        raise EventForbidden(
+            AuthRule.CREATE_OF_CREATED_ROOM, f"{event.room_id} was created by {created.event.event_id}"
+        )
 
 
 def check_by_auth_events(

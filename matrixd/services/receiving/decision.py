@@ -13,7 +13,7 @@ from matrixd.core.event import Event
 from matrixd.core.power import PowerLevels
 from matrixd.queries.state_resolution import Remembered, resolve
 from matrixd.services.persister import PendingRedaction
-from matrixd.services.receiving.auth_events import check_by_auth_events
+from matrixd.services.receiving.auth_events import check_by_auth_events, check_creation
 from matrixd.storage import event_state, events, redactions, timeline_gaps
 from matrixd.storage.event_state import EventState
 from matrixd.storage.room_state import StateKey
@@ -41,6 +41,10 @@ class PrevEventsMissing(Exception):
     def __init__(self, event_ids: Sequence[str]) -> None:
         super().__init__(event_ids)
         self.event_ids = event_ids
+
+
+class IdTaken(Exception):
+    """An event of another room has the ID, which servers choose in old room versions."""
 
 
 class AuthEventsUnknown(Exception):
@@ -100,7 +104,7 @@ def decide(
     """What becomes of an event, in the room as it is stored. `is_recommended`: by the room's policy server.
 
     A state event must be stored by itself already, so that the state after it can be spoken of. Raises `Known`,
-    `PrevEventsMissing` and `AuthEventsUnknown`.
+    `PrevEventsMissing`, `AuthEventsUnknown` and `IdTaken`.
     """
     return _Decision(tx, room, event, remembered).decide(signed_by, is_recommended)
 
@@ -120,6 +124,8 @@ class _Decision:
         self._foreign = {
             auth_id: found[auth_id] for auth_id in event.auth_events if auth_id in found and auth_id not in self._stored
         }
+        if event.event_id in found and event.event_id not in self._stored:
+            raise IdTaken(f"An event of another room is called {event.event_id}.")
         self._keys = state_for_check(event.version, event.type, event.sender, event.state_key, event.content)
 
     def decide(self, signed_by: Container[str], is_recommended: bool) -> Apartness | Acceptance:
@@ -134,7 +140,8 @@ class _Decision:
         if reason is not None:
             return Apartness("rejected", reason, before, self._room.room_nid)
         pruned_by = self._pruned_by(before)
-        if timeline_gaps.missing(tx, self._room.room_nid, [event.event_id]):
+        # Nothing that comes is older than the room's creation: with that alone it may end nowhere.
+        if event.type == "m.room.create" or timeline_gaps.missing(tx, self._room.room_nid, [event.event_id]):
             return Apartness(None, "", before, self._room.room_nid, pruned_by, self._redaction(before))
         now = event_state.timeline(self._room.room_nid, self._room.last_pos)
         reason = self._forbidden_by(now)
@@ -163,6 +170,7 @@ class _Decision:
         known = {event_id: item.event for event_id, item in (self._stored | self._foreign).items()}
         rejected = {event_id for event_id, item in self._stored.items() if item.verdict == "rejected"}
         try:
+            check_creation(self._tx, self._room.room_nid, self._event)
             check_by_auth_events(self._event, known, signed_by, rejected)
         except EventForbidden as error:
             return f"{error}."

@@ -119,7 +119,7 @@ def _store(tx: Transaction, room_id: str, apart: Sequence[Apart], next_try_ts: i
     if room_nid is None:
         return 0
     known = events.by_ids(tx, [a.event.event_id for a in apart])
-    wanted = [a for a in apart if a.event.event_id not in known or known[a.event.event_id].is_outlier]
+    wanted = [a for a in apart if _lacks_place(known.get(a.event.event_id), room_nid)]
     nids = stored_apart.store(tx, room_nid, wanted)
     timeline_gaps.close(tx, [a.event.event_id for a in apart])
     here = events.by_ids(tx, {prev for a in wanted for prev in a.event.prev_events})
@@ -135,6 +135,11 @@ def _store(tx: Transaction, room_id: str, apart: Sequence[Apart], next_try_ts: i
     )
     _apply_redactions(tx, wanted)
     return len(wanted)
+
+
+def _lacks_place(stored: StoredEvent | None, room_nid: int) -> bool:
+    # In old room versions servers choose the IDs of events: another room may have one that is called the same.
+    return stored is None or (stored.is_outlier and stored.room_nid == room_nid)
 
 
 def _apply_redactions(tx: Transaction, apart: Sequence[Apart]) -> None:

@@ -18,7 +18,7 @@ from matrixd.core.event import Event
 from matrixd.core.power import PowerLevels
 from matrixd.queries.state_resolution import Remembered, resolve
 from matrixd.services.receiving.anchors import state_of
-from matrixd.services.receiving.auth_events import check_by_auth_events
+from matrixd.services.receiving.auth_events import check_by_auth_events, check_creation
 from matrixd.services.receiving.stored_apart import Apart
 from matrixd.storage import event_state, events, redactions, rooms, timeline_gaps
 from matrixd.storage.event_state import EventState
@@ -162,6 +162,7 @@ class _Planning:
     def _verdict(self, event: Event, known: Mapping[str, Event], before: EventState) -> str | None:
         keys = state_for_check(event.version, event.type, event.sender, event.state_key, event.content)
         try:
+            check_creation(self._tx, self._room.room_nid, event)
             check_by_auth_events(event, known, self._chunk.signed_by[event.event_id], self._rejected)
             check_state_dependent(event, {key: item.event for key, item in before.of_keys(self._tx, keys).items()})
         except EventForbidden as error:

@@ -32,9 +32,13 @@ class Apart:
 def store(tx: Transaction, room_nid: int, apart: Sequence[Apart]) -> dict[str, int]:
     """Store events, of which the oldest come first; the number of each by event ID.
 
-    One that is stored already keeps its number, and gets a place in the history if it is an outlier.
+    One that is stored already keeps its number, and gets a place in the history if it is an outlier. One that is called
+    as an event of another room is left out (in old room versions servers choose the IDs).
     """
     known = events.by_ids(tx, [a.event.event_id for a in apart])
+    foreign = {event_id for event_id, item in known.items() if item.room_nid != room_nid}
+    apart = [a for a in apart if a.event.event_id not in foreign]
+    known = {event_id: item for event_id, item in known.items() if event_id not in foreign}
     wanted = [a for a in apart if a.event.event_id not in known or known[a.event.event_id].is_outlier]
     if not wanted:
         return {event_id: item.event_nid for event_id, item in known.items()}

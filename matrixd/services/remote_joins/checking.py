@@ -236,7 +236,8 @@ def _store(tx: Transaction, room_id: str, last: StagedPdu, decided: _Decided) ->
     nids = stored_apart.store(tx, room_nid, decided.apart)
     state = [a.event for a in decided.apart if a.event.event_id in decided.in_state and a.event.is_state]
     keys = room_state.key_nids(tx, (event.key for event in state))
-    places = [Place(keys[event.key], nids[event.event_id]) for event in state]
+    # In old room versions an event of another room may be called the same: then this one is not stored.
+    places = [Place(keys[event.key], nids[event.event_id]) for event in state if event.event_id in nids]
     remote_join_state.insert(tx, room_nid, places)
     remote_join_pdus.remove_up_to(tx, room_id, last)
     remote_join_pdus.insert(tx, room_id, decided.later)
