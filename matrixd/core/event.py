@@ -13,6 +13,7 @@ import msgspec
 
 from matrixd.core.event_format import checked_pdu
 from matrixd.core.hashing import event_id_from_hash, event_id_of, room_id_of_create, signed_bytes
+from matrixd.core.identifiers import is_event_id
 from matrixd.core.redaction import redact
 from matrixd.core.versions import EventFormat, EventIdFormat, RoomVersion
 
@@ -94,7 +95,7 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
             pdu["origin_server_ts"],
             tuple(prev_events),
             tuple(auth_events),
-            redacts if type(redacts) is str else None,
+            redacts if is_event_id(redacts) else None,
             pdu,
         )
 

@@ -1,7 +1,7 @@
 """Plan: which state decides about an event."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from matrixd.core.versions import RoomVersion
 
@@ -52,14 +52,19 @@ def _for_member(version: RoomVersion, target: str, content: Mapping[str, Any]) -
             needed.add(("m.room.third_party_invite", token))
     if membership == "join" and version.auth.restricted:
         authoriser = content.get("join_authorised_via_users_server")
-        if isinstance(authoriser, str):
+        if _may_be_state_key(authoriser):
             needed.add(("m.room.member", authoriser))
     return needed
 
 
 def third_party_token(content: Mapping[str, Any]) -> str | None:
-    """``third_party_invite.signed.token`` of an invite's content, None when it is not there or no string."""
+    """``third_party_invite.signed.token`` of an invite's content; None without one that can be a state key."""
     invite = content.get("third_party_invite")
     signed = invite.get("signed") if isinstance(invite, Mapping) else None
     token = signed.get("token") if isinstance(signed, Mapping) else None
-    return token if isinstance(token, str) else None
+    return token if _may_be_state_key(token) else None
+
+
+def _may_be_state_key(value: object) -> TypeGuard[str]:
+    # No event with a NUL in its state key is taken, and no database is to be asked for one.
+    return isinstance(value, str) and "\0" not in value

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from matrixd.core.auth.plan import third_party_token
 from matrixd.core.errors import MatrixError, RuleViolation
 from matrixd.core.identifiers import domain_of, is_room_id, is_user_id
 from matrixd.net.errors import RemoteError
@@ -104,9 +105,10 @@ class ThirdPartyInvites:
 
     async def _draft(self, bound: Bound) -> Draft:
         """The invite, in the name of who sent the third-party invite: that its signature is right, the rules check."""
-        key = ("m.room.third_party_invite", str(bound.signed.get("token")))
+        token = third_party_token({"third_party_invite": {"signed": bound.signed}})
+        key = ("m.room.third_party_invite", token or "")
         promise = (await self._heads.get(bound.room_id, [key])).state(key)
-        if promise is None or promise.sender != bound.sender:
+        if token is None or promise is None or promise.sender != bound.sender:
             raise MatrixError(403, "M_FORBIDDEN", "The room has no such third-party invite.")
         name = promise.content.get("display_name")
         invite = {"display_name": name if isinstance(name, str) else "", "signed": bound.signed}
