@@ -146,7 +146,7 @@ class Receiver:
             raise
         except Exception:
             # An edge like that of a request: else its server would send the same transaction for ever, and no other.
-            logger.exception("%s, which %s sent to %s, cannot be handled", event.event_id, received.origin, event.room_id)
+            logger.exception("%s, which %s sent, cannot be handled", event.event_id, received.origin)
             return "This server failed to handle the event."
 
     async def _take(self, received: Received) -> str | None:
@@ -243,7 +243,7 @@ class Receiver:
                 continue
             received = Received(found, checked.signed_by[found.event_id], origin)
             try:
-                # Not shared with who places it already: who lies about what is between could let two wait for each other.
+                # Not shared with who places it already: by a lie of what is between, two could wait for each other.
                 await self._place(received, may_ask=False)
             except (AuthEventsMissing, NoAnchor, RemoteError, IdTaken) as error:
                 logger.info("%s, which %s tells of, cannot be placed: %s", found.event_id, origin, error)
