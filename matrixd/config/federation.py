@@ -1,5 +1,6 @@
 """Other servers: with whom to talk, and to which addresses the server may connect at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from matrixd.config.options import Options
 from matrixd.config.server_name import remote_server_name
 from matrixd.config.values import IPNetwork, boolean, choice, duration_ms, each, ip_range, number, path, text
+from matrixd.core.acl import ServerAcl
 
 SECOND_MS = 1000
 MINUTE_MS = 60 * SECOND_MS
@@ -35,12 +37,30 @@ class AddressRules:
     allowed: tuple[IPNetwork, ...]
 
 
+class Partners:
+    """The servers to talk to: `server_name in partners`.
+
+    allowed: the only ones; None for all. denied: those with whom not to, `*` and `?` for wildcards, without port.
+    """
+
+    def __init__(self, allowed: frozenset[str] | None, denied: Sequence[str]) -> None:
+        self._allowed = allowed
+        self._acl = ServerAcl({"allow": ["*"], "deny": list(denied)})
+
+    def __contains__(self, server_name: object) -> bool:
+        if not isinstance(server_name, str) or (self._allowed is not None and server_name not in self._allowed):
+            return False
+        return self._acl.allows(server_name)
+
+
 @dataclass(frozen=True, slots=True)
 class FederationConfig:
     """Federation."""
 
     domain_whitelist: frozenset[str] | None
     """The only servers to talk to; None for all."""
+    domain_denylist: tuple[str, ...]
+    """Servers with which not to talk, `*` for a wildcard."""
     addresses: AddressRules
     verify_certificates: bool
     certificate_verification_whitelist: tuple[str, ...]
@@ -57,6 +77,13 @@ class FederationConfig:
     destination_retry_multiplier: float
     destination_max_retry_interval_ms: int
 
+    @property
+    def partners(self) -> Partners | None:
+        """The servers to talk to; None for all."""
+        if self.domain_whitelist is None and not self.domain_denylist:
+            return None
+        return Partners(self.domain_whitelist, self.domain_denylist)
+
 
 def read(options: Options) -> FederationConfig:
     """Reads the options of federation and of outbound connections."""
@@ -65,6 +92,7 @@ def read(options: Options) -> FederationConfig:
     whitelist = options.read("federation_domain_whitelist", each(remote_server_name), None)
     return FederationConfig(
         domain_whitelist=None if whitelist is None else frozenset(whitelist),
+        domain_denylist=options.read("federation_domain_denylist", each(text), ()),
         addresses=_address_rules(options),
         verify_certificates=options.read("federation_verify_certificates", boolean, True) and not insecure,
         certificate_verification_whitelist=options.read(

@@ -48,7 +48,7 @@ def build_federation_client(frame: Frame, sign: Sign, reachability: Reachable) -
         reachability,
         frame.clock,
         frame.reactor,
-        domain_whitelist=federation.domain_whitelist,
+        partners=federation.partners,
         timeout_s=federation.client_timeout_ms / 1000,
     )
 

@@ -70,7 +70,7 @@ def build_keys(frame: Frame, client: FederationClient, contacted: Callable[[str]
     notary = NotaryService(server_name, own_keys, ring, clock, frame.budget)
     frame.serve("keys", KeysServer(own_keys).routes(), KeysQuery(notary).routes())
     authentication = ServerAuthentication(
-        server_name, ring, config.federation.domain_whitelist, clock, contacted
+        server_name, ring, config.federation.partners, clock, contacted
     )
     frame.servers = Servers(authentication, Turnstile(config.ratelimits.federation, clock, frame.reactor.callLater))
     return ring

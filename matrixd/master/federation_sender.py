@@ -51,7 +51,7 @@ def build_federation_sender(
 
     To be called after `build_reachability`, whose start comes first.
     """
-    server_name, whitelist = frame.config.server.server_name, frame.config.federation.domain_whitelist
+    server_name, whitelist = frame.config.server.server_name, frame.config.federation.partners
     sender = FederationSender(
         server_name,
         frame.database,

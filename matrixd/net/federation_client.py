@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -98,7 +98,7 @@ class FederationClient:
         clock: Clock,
         reactor: Any,
         *,
-        domain_whitelist: frozenset[str] | None = None,
+        partners: Container[str] | None = None,
         timeout_s: float = 60,
         limits: PoolLimits | None = None,
     ) -> None:
@@ -109,7 +109,7 @@ class FederationClient:
         self._reachability = reachability
         self._clock = clock
         self._reactor = reactor
-        self._domain_whitelist = domain_whitelist
+        self._partners = partners
         self._timeout_s = timeout_s
         self._outages = Outages()
         self.pool = ConnectionPool(reactor, self._connect, limits or PoolLimits())
@@ -187,8 +187,9 @@ class FederationClient:
     def _permit(self, destination: str) -> None:
         if destination == self._server_name:
             raise RemoteError(destination, FailureKind.DENIED, "this is the server itself")
-        if self._domain_whitelist is not None and destination not in self._domain_whitelist:
-            raise RemoteError(destination, FailureKind.DENIED, "the server is not in federation_domain_whitelist")
+        if self._partners is not None and destination not in self._partners:
+            problem = "federation_domain_whitelist or federation_domain_denylist forbid to talk to the server"
+            raise RemoteError(destination, FailureKind.DENIED, problem)
 
     def _signed(
         self, destination: str, method: str, target: str, content: Any, max_bytes: int, consume: Consumer | None

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#edus
 Events of local users go out by themselves; nobody has to put them here.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any, Protocol
 
 from matrixd.core import canonical_json
@@ -25,11 +25,11 @@ class Outbox:
     """Takes EDUs for other servers. This one, and those that it must not talk to, are left out."""
 
     def __init__(
-        self, server_name: str, ephemeral: EphemeralEdus, domain_whitelist: frozenset[str] | None = None
+        self, server_name: str, ephemeral: EphemeralEdus, partners: Container[str] | None = None
     ) -> None:
         self._server_name = server_name
         self._ephemeral = ephemeral
-        self._domain_whitelist = domain_whitelist
+        self._partners = partners
 
     def send_edu(
         self, destinations: Collection[str], edu_type: str, content: Mapping[str, Any], key: str | None = None
@@ -57,7 +57,7 @@ class Outbox:
             tx.announce(EdusStored(tuple(others)))
 
     def _others(self, destinations: Collection[str]) -> list[str]:
-        allowed = self._domain_whitelist
+        allowed = self._partners
         return sorted(
             {name for name in destinations if name != self._server_name and (allowed is None or name in allowed)}
         )

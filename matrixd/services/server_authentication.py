@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from matrixd.core.errors import MatrixError, NotCanonical
 from matrixd.core.request_signing import RequestSignature, is_request_signature, parse_authorization
@@ -23,7 +23,7 @@ _MAX_SIGNATURES = 8
 class ServerAuthentication:
     """Authenticates requests of other servers.
 
-    `whitelist`: the only servers that may make any; None for all. `contacted` is told of each server that was
+    `partners`: the only servers that may make any; None for all. `contacted` is told of each server that was
     authenticated, at each request.
     """
 
@@ -31,13 +31,13 @@ class ServerAuthentication:
         self,
         server_name: str,
         key_ring: KeyRing,
-        whitelist: frozenset[str] | None,
+        partners: Container[str] | None,
         clock: Clock,
         contacted: Callable[[str], None],
     ) -> None:
         self._server_name = server_name
         self._key_ring = key_ring
-        self._whitelist = whitelist
+        self._partners = partners
         self._clock = clock
         self._contacted = contacted
 
@@ -50,7 +50,7 @@ class ServerAuthentication:
         signatures = self._signatures(authorizations)
         origin = signatures[0].origin
         is_self = origin == self._server_name
-        if self._whitelist is not None and origin not in self._whitelist and not is_self:
+        if self._partners is not None and origin not in self._partners and not is_self:
             raise MatrixError(403, "M_FORBIDDEN", f"This server does not talk to {origin}.")
         keys = await self._keys(origin, signatures)
         for signature in signatures:

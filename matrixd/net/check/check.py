@@ -73,12 +73,13 @@ class Check:
 
     async def _federation(self) -> None:
         notes = self._notes[Section.DISCOVERY]
-        whitelist = self._tools.config.domain_whitelist
-        if self._subject.own is None and whitelist is not None and self._subject.server_name not in whitelist:
+        partners = self._tools.config.partners
+        if self._subject.own is None and partners is not None and self._subject.server_name not in partners:
             notes.warning(
                 "whitelist", self._subject.server_name,
-                "This server talks only to the servers of a list: not to this one.",
-                "Add it to `federation_domain_whitelist` in homeserver.yaml, and restart.",
+                "This server is told with whom to talk: not with this one.",
+                "Add it to `federation_domain_whitelist`, or take it out of `federation_domain_denylist`, in "
+                "homeserver.yaml, and restart.",
             )  # fmt: skip
         route = await find(self._tools, self._subject, notes)
         api = self._notes[Section.FEDERATION]

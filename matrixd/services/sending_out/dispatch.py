@@ -6,7 +6,7 @@ removed, or whose invite or knock is, is told by the event itself, although thei
 """
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 
 from matrixd.core.event import Event
@@ -46,14 +46,14 @@ class Dispatch:
         room_servers: RoomServers,
         offer: Offer,
         held: HeldBytes,
-        domain_whitelist: frozenset[str] | None,
+        partners: Container[str] | None,
     ) -> None:
         self._server_name = server_name
         self._database = database
         self._room_servers = room_servers
         self._offer = offer
         self._held = held
-        self._domain_whitelist = domain_whitelist
+        self._partners = partners
         self._waiting: deque[_Waiting] = deque()
         #: Every event up to here was handed out.
         self.position = feed.token[Stream.EVENTS]
@@ -138,7 +138,7 @@ class Dispatch:
         self.position = waiting.pos
 
     def _may_talk_to(self, server: str) -> bool:
-        return self._domain_whitelist is None or server in self._domain_whitelist
+        return self._partners is None or server in self._partners
 
     def _may_be_removed_from(self, event: Event) -> str | None:
         """For an event of which it is no longer known what it replaced: better one too many is told."""

@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,7 +86,7 @@ class FederationSender:
         clock: Clock,
         timer: Timer,
         new_txn_id: Callable[[], str],
-        domain_whitelist: frozenset[str] | None = None,
+        partners: Container[str] | None = None,
     ) -> None:
         self._server_name = server_name
         self._database = database
@@ -95,7 +95,7 @@ class FederationSender:
         self._clock = clock
         self._timer = timer
         self._held = HeldBytes(_HELD_BYTES)
-        self._dispatch = Dispatch(server_name, database, feed, room_servers, self._offer, self._held, domain_whitelist)
+        self._dispatch = Dispatch(server_name, database, feed, room_servers, self._offer, self._held, partners)
         self._progress = Progress(database, reachability, lambda: self._dispatch.position)
         self._composer = Composer(database, clock, self._dispatch, self._held, self.write, new_txn_id)
         self._queues: dict[str, DestinationQueue] = {}

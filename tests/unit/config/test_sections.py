@@ -69,6 +69,22 @@ def test_other_servers_may_have_names_that_we_would_not_choose(load_text: Loader
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "talked_to", "not_talked_to"),
+    [
+        ("federation_domain_whitelist: [a.example]", ["a.example"], ["b.example", "a.example:8449"]),
+        ("federation_domain_whitelist: []", [], ["a.example"]),
+        ("federation_domain_denylist: [a.example, '*.bad.example']", ["b.example"], ["a.example:8449", "x.BAD.example"]),
+        ("federation_domain_whitelist: [a.example]\nfederation_domain_denylist: [a.example]", [], ["a.example"]),
+    ],
+)
+def test_whom_to_talk_to(load_text: Loader, lines: str, talked_to: list[str], not_talked_to: list[str]) -> None:
+    partners = load_text(lines + "\n").federation.partners
+    assert partners is not None
+    assert [server for server in (*talked_to, *not_talked_to) if server in partners] == talked_to
+    assert load_text("").federation.partners is None
+
+
 def test_listeners_that_others_reach_need_a_decision(faults: Complainer, load_text: Loader) -> None:
     assert faults("listeners:\n- {port: 8008, bind_addresses: [192.0.2.1]}\n") == [
         "3 listeners[0].x_forwarded: is missing, and other machines can reach the listener."

@@ -315,7 +315,7 @@ class Net:
             self.reachability,
             self.clock,
             self.reactor,
-            domain_whitelist=whitelist,
+            partners=whitelist,
             timeout_s=PATIENCE_S,
             limits=limits,
         )
