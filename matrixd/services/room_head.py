@@ -198,10 +198,13 @@ class RoomHead:
         small = len(self.local_joined or ()) + len(self.servers) + len(self.same_state)
         return _HEAD_BYTES + _ENTRY_BYTES * len(self._state) + 100 * small
 
-    def trim(self) -> None:
-        """Forget the members that were asked for, if they are many."""
+    def trim(self, wanted: Collection[StateKey]) -> None:
+        """Forget the members that were asked for, but for those that are wanted now, if they are many."""
         if len(self._state) > _MAX_ENTRIES and not self.in_flight:
-            self._state = {key: event for key, event in self._state.items() if key[0] != "m.room.member"}
+            kept = set(wanted)
+            self._state = {
+                key: event for key, event in self._state.items() if key[0] != "m.room.member" or key in kept
+            }
 
     def _count(self, user_id: str, membership: str) -> None:
         before = self.membership(user_id)
@@ -296,7 +299,7 @@ class RoomHeads:
                 return head
             await self._load_state(head, missing)
             if not head.broken:
-                head.trim()
+                head.trim(keys)
                 self._cache.resize(room_id, head.size())
                 if not head.missing(keys):
                     return head

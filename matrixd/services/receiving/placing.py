@@ -198,6 +198,9 @@ class Placing:
         if await self._heads.get(event.room_id, keys) is not head:
             raise RoomMoved
         audience = await self._audience(head, event)
+        if head.missing(keys):
+            # Others who read the head may have made it forget.
+            raise RoomMoved
         changes = {**moved, event.key: event} if event.is_state and found.is_current else moved
         pending = self._advance(head, received, event, audience, found.extremities, changes, found.moves, found)
         rows = await self._persister.submit([head], [pending])
@@ -288,6 +291,9 @@ def _ends_with(head: RoomHead, event: Event) -> tuple[Event, ...] | None:
     if not rest and len(set(event.prev_events)) == len(head.extremities):
         return (event,)
     same = head.same_state
+    if event.event_id in same:
+        # It is here: to find that out when it is stored would break the head, and cost all who build on it.
+        return None
     is_same = all(event_id in same for event_id in (*event.prev_events, *(end.event_id for end in rest)))
     if event.is_state or not is_same or not event.prev_events or len(rest) >= MAX_EXTREMITIES:
         return None

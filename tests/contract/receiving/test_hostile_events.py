@@ -153,3 +153,15 @@ def test_an_event_that_fails_costs_the_others_nothing(
     assert "nobody has thought of it" in caplog.text
     monkeypatch.undo()
     assert world.receive(bad, good) == {bad.event_id: None, good.event_id: None}
+
+
+def test_who_repeats_old_messages_stops_nobody(db: OpenDatabase) -> None:
+    world = World(db)
+    said = [world.say(str(number)) for number in range(3)]
+    assert world.receive(*said) == {event.event_id: None for event in said}
+    head = world.room.heads.in_memory(world.room.room_id)
+    assert head is not None
+    for event in said:
+        assert world.receive(event) == {event.event_id: None}
+    assert not head.broken
+    assert world.room.heads.in_memory(world.room.room_id) is head
