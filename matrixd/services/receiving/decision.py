@@ -55,7 +55,7 @@ class AuthEventsUnknown(Exception):
 class Apartness:
     """The event is stored, but does not join the timeline's end."""
 
-    #: 'rejected', 'soft_failed', 'waiting' (a redaction without effect), or None for a piece of history that was missing.
+    #: 'rejected', 'soft_failed', 'waiting' (a redaction without effect), or None for history that was missing.
     verdict: str | None
     reason: str
     before: EventState
