@@ -74,7 +74,8 @@ def test_other_servers_may_have_names_that_we_would_not_choose(load_text: Loader
     [
         ("federation_domain_whitelist: [a.example]", ["a.example"], ["b.example", "a.example:8449"]),
         ("federation_domain_whitelist: []", [], ["a.example"]),
-        ("federation_domain_denylist: [a.example, '*.bad.example']", ["b.example"], ["a.example:8449", "x.BAD.example"]),
+        ("federation_domain_denylist: [a.example]", ["b.example"], ["a.example", "a.example:8449"]),
+        ("federation_domain_denylist: ['*.bad.example']", ["bad.example"], ["x.BAD.example"]),
         ("federation_domain_whitelist: [a.example]\nfederation_domain_denylist: [a.example]", [], ["a.example"]),
     ],
 )
