@@ -156,7 +156,7 @@ class Backfill:
 
 
 def _servers(head: RoomHead, wanted: Collection[str]) -> list[str]:
-    """Whom to ask: those with the most members in the room. In old rooms an event's ID names the server that made it."""
+    """Whom to ask: those with the most members in the room; in old rooms first the servers that event IDs name."""
     makers = [event_id.partition(":")[2] for event_id in wanted if ":" in event_id]
     most = sorted(head.servers, key=lambda server: (-head.servers[server], server))
     return [server for server in dict.fromkeys([*makers, *most]) if server in head.servers][:_MAX_SERVERS]

@@ -46,6 +46,7 @@ def config(authority: Authority | None = None, **changes: Any) -> FederationConf
     """The options; only `authority` is believed."""
     values: dict[str, Any] = {
         "domain_whitelist": None,
+        "domain_denylist": (),
         "addresses": OPEN,
         "verify_certificates": True,
         "certificate_verification_whitelist": (),
