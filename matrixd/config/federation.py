@@ -44,11 +44,11 @@ class Partners:
     """
 
     def __init__(self, allowed: frozenset[str] | None, denied: Sequence[str]) -> None:
-        self._allowed = allowed
+        self.allowed = allowed
         self._acl = ServerAcl({"allow": ["*"], "deny": list(denied)})
 
     def __contains__(self, server_name: object) -> bool:
-        if not isinstance(server_name, str) or (self._allowed is not None and server_name not in self._allowed):
+        if not isinstance(server_name, str) or (self.allowed is not None and server_name not in self.allowed):
             return False
         return self._acl.allows(server_name)
 
@@ -57,10 +57,8 @@ class Partners:
 class FederationConfig:
     """Federation."""
 
-    domain_whitelist: frozenset[str] | None
-    """The only servers to talk to; None for all."""
-    domain_denylist: tuple[str, ...]
-    """Servers with which not to talk, `*` for a wildcard."""
+    partners: Partners | None
+    """The servers to talk to; None for all."""
     addresses: AddressRules
     verify_certificates: bool
     certificate_verification_whitelist: tuple[str, ...]
@@ -77,22 +75,13 @@ class FederationConfig:
     destination_retry_multiplier: float
     destination_max_retry_interval_ms: int
 
-    @property
-    def partners(self) -> Partners | None:
-        """The servers to talk to; None for all."""
-        if self.domain_whitelist is None and not self.domain_denylist:
-            return None
-        return Partners(self.domain_whitelist, self.domain_denylist)
-
 
 def read(options: Options) -> FederationConfig:
     """Reads the options of federation and of outbound connections."""
     section = options.section("federation")
     insecure = options.read("use_insecure_ssl_client_just_for_testing_do_not_use", boolean, False)
-    whitelist = options.read("federation_domain_whitelist", each(remote_server_name), None)
     return FederationConfig(
-        domain_whitelist=None if whitelist is None else frozenset(whitelist),
-        domain_denylist=options.read("federation_domain_denylist", each(text), ()),
+        partners=_partners(options),
         addresses=_address_rules(options),
         verify_certificates=options.read("federation_verify_certificates", boolean, True) and not insecure,
         certificate_verification_whitelist=options.read(
@@ -113,6 +102,14 @@ def read(options: Options) -> FederationConfig:
             "destination_max_retry_interval", duration_ms(minimum=SECOND_MS), WEEK_MS
         ),
     )
+
+
+def _partners(options: Options) -> Partners | None:
+    allowed = options.read("federation_domain_whitelist", each(remote_server_name), None)
+    denied = options.read("federation_domain_denylist", each(text), ())
+    if allowed is None and not denied:
+        return None
+    return Partners(None if allowed is None else frozenset(allowed), denied)
 
 
 def _address_rules(options: Options) -> AddressRules:

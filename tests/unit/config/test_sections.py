@@ -63,7 +63,8 @@ def test_what_is_taken_for_a_server_name_is_one(name: str) -> None:
 
 def test_other_servers_may_have_names_that_we_would_not_choose(load_text: Loader, faults: Complainer) -> None:
     config = load_text("federation_domain_whitelist: [Example.com, 1.2.3.4]\n")
-    assert config.federation.domain_whitelist == frozenset({"Example.com", "1.2.3.4"})
+    assert config.federation.partners is not None
+    assert config.federation.partners.allowed == frozenset({"Example.com", "1.2.3.4"})
     assert faults("federation_domain_whitelist: ['https://a.example']\n") == [
         "2 federation_domain_whitelist[0]: is `https://a.example`, which is no server name."
     ]

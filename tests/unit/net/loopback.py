@@ -45,8 +45,7 @@ OPEN = AddressRules((), ())
 def config(authority: Authority | None = None, **changes: Any) -> FederationConfig:
     """The options; only `authority` is believed."""
     values: dict[str, Any] = {
-        "domain_whitelist": None,
-        "domain_denylist": (),
+        "partners": None,
         "addresses": OPEN,
         "verify_certificates": True,
         "certificate_verification_whitelist": (),

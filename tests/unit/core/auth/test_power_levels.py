@@ -245,10 +245,11 @@ def test_nobody_rises_by_an_own_change(version: str, old: Any, new: Any, sender:
     if room.verdict(change) is None:
         after = PowerLevels(room.create, change)
         own = before.of(sender)
-        # users_default may rise up to the own level, and raises whoever has no entry of their own. Who takes the own
-        # entry away falls, or rises, to what everybody has.
-        assert after.of(sender) <= max(own, before.of("@stranger:elsewhere.example"))
+        # users_default may rise up to the own level, and raises whoever has no entry of their own. Whose entry is taken
+        # away gets what everybody has.
+        default = before.of("@stranger:elsewhere.example")
+        assert after.of(sender) <= max(own, default)
         for user_id in (BOB, CAROL, DAVE, NEW):
-            assert after.of(user_id) <= max(own, before.of(user_id))
+            assert after.of(user_id) <= max(own, before.of(user_id), default)
             if user_id != sender and before.of(user_id) >= own and user_id in old["users"]:
                 assert after.of(user_id) == before.of(user_id)
