@@ -13,7 +13,7 @@ EDGES = {
     "matrixd/http/kit/dispatch.py": "a request: the client gets 500 and the log the traceback",
     "matrixd/services/persister.py": "a batch of events: each sender gets its own error, the others commit",
     "matrixd/services/receiving/edus.py": "EDUs of one type: those of the others are taken, the log has the traceback",
-    "matrixd/services/receiving/receiver.py": "one event of a transaction: the others are taken, the log has the traceback",
+    "matrixd/services/receiving/receiver.py": "one event: the others are taken, the log has the traceback",
     "matrixd/storage/database.py": "a reader's unit of work: its caller gets the error",
     "matrixd/storage/work.py": "a unit of work in a database thread: its caller gets the error",
     "matrixd/storage/writer.py": "a group of writes: each caller gets the error, or the group waits for the database",

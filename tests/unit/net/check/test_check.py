@@ -12,7 +12,7 @@ from email.utils import formatdate
 import pytest
 from twisted.names import dns as names
 
-from matrixd.config.federation import PRIVATE_RANGES, AddressRules
+from matrixd.config.federation import PRIVATE_RANGES, AddressRules, Partners
 from matrixd.core.server_keys import published_keys
 from matrixd.net import connector
 from matrixd.net.check import fetching
@@ -135,7 +135,7 @@ def test_a_well_known_file_that_nobody_serves(net: Net) -> None:
 
 
 def test_a_server_that_this_one_does_not_talk_to(net: Net) -> None:
-    looking = Looking(net, everywhere(Homeserver(net)), changes={"domain_whitelist": frozenset({"b.example"})})
+    looking = Looking(net, everywhere(Homeserver(net)), changes={"partners": Partners(frozenset({"b.example"}), ())})
     assert found(looking.report(), "whitelist").state is State.WARNING
 
 
