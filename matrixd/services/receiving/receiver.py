@@ -8,6 +8,7 @@ and the room's state), and where events are missing between, this file and `anch
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 _MAX_MISSING = 50
 #: Servers that are asked for the state before an event.
 _MAX_ANCHORING = 4
+#: Events that are fetched with the state before them for one that was received.
+_MAX_ANCHORS = 20
 #: How often an event is looked at again because the room moved.
 _MAX_TRIES = 5
 #: When an event that could not be placed is tried again.
@@ -154,7 +157,10 @@ class Receiver:
         try:
             await self._under_way.run(received.event.event_id, lambda: self._place(received))
         except (AuthEventsMissing, NoAnchor, RemoteError) as error:
-            await self._database.write(_keep, received.event, self._clock.now_ms() + _RETRY_MS, str(error))
+            # What comes from a server without a member in the room is not worth the disk.
+            head = await self._heads.find(received.event.room_id)
+            if head is not None and received.event.sender_domain in head.servers:
+                await self._database.write(_keep, received.event, self._clock.now_ms() + _RETRY_MS, str(error))
             return str(error)
         except IdTaken as error:
             return str(error)
@@ -195,8 +201,10 @@ class Receiver:
         if placed.verdict is not None:
             raise MatrixError(403, "M_FORBIDDEN", placed.reason or "The event was rejected.")
 
-    async def _place(self, received: Received, *, may_ask: bool = True) -> Placed:
-        """Place an event; what is missing before it is fetched."""
+    async def _place(self, received: Received, search: "_Search | None" = None) -> Placed:
+        """Place an event; what is missing before it is fetched. `search`: that for an event which needs this one."""
+        may_ask = search is None
+        search = _Search() if search is None else search
         received = await self._placing.checked_by_policy(received)
         anchored: set[str] = set()
         for _ in range(_MAX_TRIES):
@@ -212,13 +220,13 @@ class Receiver:
             except PrevEventsMissing as missing:
                 if may_ask:
                     may_ask = False
-                    await self._fetch_between(received, missing.event_ids)
+                    await self._fetch_between(received, search)
                 else:
-                    await self._anchor(received, missing.event_ids)
+                    await self._anchor(received, missing.event_ids, search)
                     anchored.update(missing.event_ids)
         raise NoAnchor("The room is too busy.")
 
-    async def _fetch_between(self, received: Received, missing: Sequence[str]) -> None:
+    async def _fetch_between(self, received: Received, search: "_Search") -> None:
         """Take what is between the room's newest end and an event, as far as its server tells. Raises `NoAnchor`."""
         event = received.event
         try:
@@ -232,9 +240,9 @@ class Receiver:
             # Whoever sends an event knows what is before it. To ask for more now would be to take anything from it.
             raise NoAnchor(f"{received.origin} tells nothing of what comes before it.")
         checked = await self._checks.check(event.version, event.room_id, pdus[:_MAX_MISSING])
-        await self._take_all(received.origin, checked, except_id=event.event_id)
+        await self._take_all(received.origin, checked, event.event_id, search)
 
-    async def _take_all(self, origin: str, checked: CheckedPdus, except_id: str) -> None:
+    async def _take_all(self, origin: str, checked: CheckedPdus, except_id: str, search: "_Search") -> None:
         if not checked.events:
             return
         past = await self._database.read(_past, checked.events[0].room_id, checked.events)
@@ -244,15 +252,20 @@ class Receiver:
             received = Received(found, checked.signed_by[found.event_id], origin)
             try:
                 # Not shared with who places it already: by a lie of what is between, two could wait for each other.
-                await self._place(received, may_ask=False)
+                await self._place(received, search)
             except (AuthEventsMissing, NoAnchor, RemoteError, IdTaken) as error:
                 logger.info("%s, which %s tells of, cannot be placed: %s", found.event_id, origin, error)
 
-    async def _anchor(self, received: Received, missing: Sequence[str]) -> None:
+    async def _anchor(self, received: Received, missing: Sequence[str], search: "_Search") -> None:
         event = received.event
         servers = await self._servers(received.origin, event.room_id)
         for event_id in missing:
-            await self._anchors.anchor(servers, event.version, event.room_id, event_id)
+            search.take_one(event_id)
+            try:
+                await self._anchors.anchor(servers, event.version, event.room_id, event_id)
+            except NoAnchor as error:
+                search.in_vain[event_id] = str(error)
+                raise
 
     async def _drop_ends(self, room_id: str, anchored: Collection[str]) -> None:
         """What the room ended in until now may come directly before what was anchored: then it is no end any more."""
@@ -273,6 +286,23 @@ class Receiver:
     async def _ends(self, room_id: str) -> list[str]:
         room = await self._database.read(rooms.by_id, room_id)
         return list(room.extremities) if room is not None else []
+
+
+@dataclass(slots=True)
+class _Search:
+    """What one received event makes us ask of other servers, of which most have not sent it: it is bounded."""
+
+    anchors_left: int = _MAX_ANCHORS
+    #: Why events could not be fetched.
+    in_vain: dict[str, str] = field(default_factory=dict)
+
+    def take_one(self, event_id: str) -> None:
+        """An event is to be fetched with the state before it. Raises `NoAnchor` if that is not worth a try."""
+        if event_id in self.in_vain:
+            raise NoAnchor(self.in_vain[event_id])
+        if not self.anchors_left:
+            raise NoAnchor("More is missing before it than is fetched at once.")
+        self.anchors_left -= 1
 
 
 def _keep(tx: Transaction, event: Event, retry_ts: int, error: str) -> None:
