@@ -75,7 +75,7 @@ class ObjectReader:
     def close(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The items that are left at the end. Raises ValueError, also if the object is not complete."""
         yield from self._read()
-        if self._expected or self._at < len(self._buffer):
+        if self._expected or self._buffer[self._at :].strip(b" \t\r\n"):
             raise ValueError("the answer is not complete")
 
     @property

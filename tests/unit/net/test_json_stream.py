@@ -83,6 +83,12 @@ def test_what_is_no_json_is_refused(data: bytes, size: int) -> None:
             read(data, size)
 
 
+@pytest.mark.parametrize("end", [b"", b" ", b"\n", b"\r\n\t "])
+@pytest.mark.parametrize("size", [1, 100])
+def test_blanks_at_the_end_are_none_of_our_business(end: bytes, size: int) -> None:
+    assert read(b'{"a":1}' + end, size)[1] == {"a": 1}
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
