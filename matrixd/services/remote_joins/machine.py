@@ -15,6 +15,7 @@ from matrixd.core import canonical_json
 from matrixd.core.errors import MatrixError
 from matrixd.core.event import Event
 from matrixd.core.versions import ROOM_VERSIONS
+from matrixd.net.errors import FailureKind, RemoteError
 from matrixd.services.handshakes.servers import UselessAnswer, in_turn
 from matrixd.services.handshakes.template import Wanted
 from matrixd.services.remote_joins.checking import SnapshotChecks
@@ -39,6 +40,11 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 120.0
 #: A join that has not come further for so long is given up at a restart, in milliseconds: its user has forgotten it.
 _STALE_MS = 60 * 60 * 1000
+
+#: After these nobody knows whether the other server has taken the join.
+_MAYBE_TAKEN = frozenset(
+    (FailureKind.TIMEOUT, FailureKind.CONNECT, FailureKind.BAD_ANSWER, FailureKind.TOO_LARGE)
+)
 
 
 @dataclass(slots=True)
@@ -237,6 +243,10 @@ class _Attempts:
             joined = await self._send(server, event, staging)
         except UselessAnswer:
             self.taken_by.append(server)
+            raise
+        except RemoteError as error:
+            if error.kind in _MAYBE_TAKEN:
+                self.taken_by.append(server)
             raise
         self.taken_by.append(server)
         servers = list(dict.fromkeys([server, *joined.servers]))
