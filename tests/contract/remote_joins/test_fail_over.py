@@ -51,6 +51,22 @@ def test_the_next_server_is_asked(db: OpenDatabase, operation: str, error: Excep
     assert world.memberships(room.room_id)[US] == "join"
 
 
+def test_who_may_have_taken_the_join_is_told_that_the_user_is_not_there(db: OpenDatabase) -> None:
+    room = a_room()
+    resident = Resident("far.org", {room.room_id: room})
+
+    class LosesAnswers(Network):
+        async def send_join(self, *args: Any) -> Any:
+            await super().send_join(*args)
+            raise RemoteError("far.org", FailureKind.TIMEOUT, "no answer")
+
+    world = JoinWorld(db, LosesAnswers(resident))
+    with pytest.raises(MatrixError):
+        world.join(US, room.room_id, "far.org")
+    world.pump(lambda: resident.asked[-1:] == ["send_leave"])
+    assert room.state["m.room.member", US].membership == "leave"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
