@@ -32,6 +32,7 @@ from matrixd.storage import (
     rooms,
     stripped_state,
     timeline_breaks,
+    timeline_gaps,
     transactions,
     users,
 )
@@ -287,6 +288,7 @@ def _store(
             events.place(tx, _new_event(tx, n))
     _store_state(tx, numbered)
     _store_auth_edges(tx, numbered)
+    timeline_gaps.settle(tx, [n.event_nid for n in numbered if n.pending.stored_nid is not None])
     timeline_breaks.insert(tx, [(n.room_nid, n.pos) for n in numbered if n.pending.follows_break])
     user_nids = _store_members(tx, numbered)
     _store_relations(tx, numbered)

@@ -82,6 +82,13 @@ def before_placed(tx: Transaction, room_nid: int, limit: int) -> list[PlacedGap]
     return [PlacedGap(Gap(*row[:-2]), (row[-2], row[-1])) for row in rows]
 
 
+def settle(tx: Transaction, event_nids: Collection[int]) -> None:
+    """Events that were kept without a place have one: what they waited for is here, or is asked for by new rows."""
+    if event_nids:
+        condition, parameter = tx.among("event_nid", list(event_nids))
+        tx.execute(f"DELETE FROM timeline_gaps WHERE {condition}", (parameter,))
+
+
 def missing(tx: Transaction, room_nid: int, event_ids: Collection[str]) -> set[str]:
     """Those of some events that an event which has its place in the room refers to across a hole."""
     condition, parameter = tx.among("g.missing_id", list(event_ids))

@@ -310,8 +310,8 @@ def _keep(tx: Transaction, event: Event, retry_ts: int, error: str) -> None:
 
     What we have is worth keeping: nobody may ever send it again.
     """
-    room_nid = rooms.nid(tx, event.room_id)
-    if room_nid is None:
+    room_nid, stored = rooms.nid(tx, event.room_id), events.by_id(tx, event.event_id)
+    if room_nid is None or (stored is not None and not stored.is_outlier):
         return
     nids = stored_apart.store(tx, room_nid, [Apart(event)])
     timeline_gaps.open_all(tx, [(room_nid, prev, nids[event.event_id]) for prev in event.prev_events], retry_ts, error)

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from matrixd.core.event import Event
 from matrixd.services.event_effects import relation
-from matrixd.storage import auth_edges, event_relations, event_state, events, redactions, room_state, users
+from matrixd.storage import (
+    auth_edges,
+    event_relations,
+    event_state,
+    events,
+    redactions,
+    room_state,
+    timeline_gaps,
+    users,
+)
 from matrixd.storage.event_state import EventState
 from matrixd.storage.transaction import Transaction
 
@@ -52,6 +61,7 @@ def store(tx: Transaction, room_nid: int, apart: Sequence[Apart]) -> dict[str, i
     #: Events in a line without state between have the same state before them, which is stored once.
     sets: dict[int, int] = {}
     made: list[events.NewEvent] = []
+    placed: list[int] = []
     for a in wanted:
         event = a.event
         place = None
@@ -74,6 +84,8 @@ def store(tx: Transaction, room_nid: int, apart: Sequence[Apart]) -> dict[str, i
             made.append(row)
         elif state_nid is not None:
             events.place(tx, row)
+            placed.append(nid)
+    timeline_gaps.settle(tx, placed)
     events.insert(tx, made)
     _store_edges(tx, [row for row in made if row.key_nid is not None])
     _store_references(tx, wanted, rows, room_nid)

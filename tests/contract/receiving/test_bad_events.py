@@ -384,3 +384,14 @@ def test_a_nul_is_refused(db: OpenDatabase) -> None:
     world = World(db)
     event = world.elsewhere.build(BOB, "m.room.na\0me", {}, "")
     assert "NUL" in str(world.receive(event)[event.event_id])
+
+
+def test_what_was_kept_waits_for_nothing_once_it_has_its_place(db: OpenDatabase) -> None:
+    world = World(db)
+    lost, newest = world.say("lost"), world.say("newest")
+    world.teller.hidden = {lost.event_id}
+    world.receive(newest)
+    # Both come again, with a transaction, before anybody has looked for what is missing.
+    assert set(world.receive(lost, newest).values()) == {None}
+    assert world.accepted(newest)
+    assert db.read(timeline_gaps.of_room, 1) == []
