@@ -23,6 +23,6 @@ def test_the_same_events_and_state(seed: int, postgres: PostgresCluster, specifi
     try:
         Trial(seed).run()
     except AssertionError as error:
-        # About one storm in fifty does not become calm in time, which docs/compliance.md says. It must not happen twice.
+        # Few storms do not become calm in time, which docs/compliance.md says. It must not happen twice.
         warnings.warn(f"seed {seed} is tried again: {error}", stacklevel=1)
         Trial(seed).run()
