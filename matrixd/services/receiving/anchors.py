@@ -14,6 +14,7 @@ from matrixd.core.versions import RoomVersion
 from matrixd.net.errors import RemoteError
 from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing, check_by_auth_events, check_creation
+from matrixd.services.receiving.fetched_redactions import apply_redactions
 from matrixd.services.receiving.pdu_checks import CheckedPdus, PduChecks
 from matrixd.services.receiving.remote_history import RemoteHistory
 from matrixd.services.receiving.stored_apart import Apart
@@ -134,6 +135,8 @@ def _store(
     here = events.by_ids(tx, event.prev_events)
     missing = [prev for prev in event.prev_events if prev not in here or here[prev].is_outlier]
     timeline_gaps.open_all(tx, [(room.room_nid, prev, nids[event.event_id]) for prev in missing], repair_ts)
+    if verdict is None:
+        apply_redactions(tx, [event])
 
 
 def state_of(tx: Transaction, room_nid: int, at: int, state_ids: Collection[str]) -> EventState:

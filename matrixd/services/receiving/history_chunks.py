@@ -8,21 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matrixd.core.auth import redaction_applies
 from matrixd.core.event import Event
-from matrixd.core.power import PowerLevels
 from matrixd.core.versions import RoomVersion
 from matrixd.net.errors import RemoteError
 from matrixd.services.receiving import stored_apart
 from matrixd.services.receiving.anchors import Anchors, NoAnchor
 from matrixd.services.receiving.auth_events import AuthEvents, AuthEventsMissing
 from matrixd.services.receiving.ended_extremities import EndedExtremities
+from matrixd.services.receiving.fetched_redactions import apply_redactions
 from matrixd.services.receiving.history_plan import Chunk, Plan, make_plan
 from matrixd.services.receiving.ordering import by_prev_events
 from matrixd.services.receiving.pdu_checks import PduChecks
 from matrixd.services.receiving.stored_apart import Apart
 from matrixd.services.room_head import RoomHeads
-from matrixd.storage import event_relations, event_state, events, redactions, rooms, timeline_gaps
+from matrixd.storage import events, rooms, timeline_gaps
 from matrixd.storage.database import Database
 from matrixd.storage.stored_event import StoredEvent
 from matrixd.storage.transaction import Transaction
@@ -31,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 #: Branches of one piece whose state is asked for.
 _MAX_TIED = 4
-_POWERS = (("m.room.create", ""), ("m.room.power_levels", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +131,10 @@ def _store(tx: Transaction, room_id: str, apart: Sequence[Apart], next_try_ts: i
         ],
         next_try_ts,
     )
-    _apply_redactions(tx, wanted)
+    apply_redactions(tx, [a.event for a in wanted if a.verdict is None])
     return len(wanted)
 
 
 def _lacks_place(stored: StoredEvent | None, room_nid: int) -> bool:
     # In old room versions servers choose the IDs of events: another room may have one that is called the same.
     return stored is None or (stored.is_outlier and stored.room_nid == room_nid)
-
-
-def _apply_redactions(tx: Transaction, apart: Sequence[Apart]) -> None:
-    """Prune what was redacted: by an event of the chunk, or of the chunk by any event."""
-    accepted = [a.event for a in apart if a.verdict is None]
-    pairs = [(target_id, item) for target_id in redactions.targets(tx, [event.event_id for event in accepted])
-             for item in redactions.of(tx, target_id)]  # fmt: skip
-    own = events.by_ids(tx, [event.event_id for event in accepted if event.redacts is not None])
-    pairs += [(item.event.redacts, item) for item in own.values() if item.event.redacts is not None]
-    for target_id, redaction in pairs:
-        target = events.by_id(tx, target_id)
-        if target is not None and target.redacted_by is None and _applies(tx, redaction, target):
-            events.prune(tx, target.event_nid, target.event.redacted(), redaction.event_nid)
-            event_relations.remove(tx, target.event_nid)
-
-
-def _applies(tx: Transaction, redaction: StoredEvent, target: StoredEvent) -> bool:
-    before = event_state.before(tx, redaction)
-    if before is None or target.room_nid != redaction.room_nid:
-        return False
-    state = {key: item.event for key, item in before.of_keys(tx, _POWERS).items()}
-    return _POWERS[0] in state and redaction_applies(redaction.event, target.event, PowerLevels.in_state(state))

@@ -395,3 +395,20 @@ def test_what_was_kept_waits_for_nothing_once_it_has_its_place(db: OpenDatabase)
     assert set(world.receive(lost, newest).values()) == {None}
     assert world.accepted(newest)
     assert db.read(timeline_gaps.of_room, 1) == []
+
+
+def test_a_redaction_prunes_what_comes_as_an_anchor(db: OpenDatabase) -> None:
+    world = World(db)
+    root = world.elsewhere.newest
+    said = [world.say(str(number)) for number in range(70)]
+    world.elsewhere.newest = root
+    # Of what is before the newest one the last fifty are told: the one before these is fetched with its state.
+    anchored = said[18]
+    redaction = world.elsewhere.send(BOB, "m.room.redaction", {"redacts": anchored.event_id})
+    assert world.receive(redaction) == {redaction.event_id: None}
+    del world.elsewhere.events[redaction.event_id]
+    world.receive(said[-1])
+    assert f"state_ids {anchored.event_id}" in world.teller.asked
+    stored = db.read(events.by_id, anchored.event_id)
+    assert stored is not None
+    assert stored.event.content == {}
